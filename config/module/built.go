@@ -1,0 +1,69 @@
+package module
+
+import (
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/internal/seq"
+)
+
+// Built is a module that runs: its value together with what is needed to know
+// whether it can serve the next document as it is. Immutable after the build,
+// but for the resources it owns.
+type Built struct {
+	spec   *entry
+	node   *config.Node
+	value  any
+	kids   []*child
+	elems  seq.Seq[*Built]
+	inputs []input
+	owned  []Resource
+	state  map[string]any
+	size   int
+	// outside says that something in this subtree read more than its node.
+	outside bool
+}
+
+// Value is the running value.
+func (b *Built) Value() any { return b.value }
+
+// Node is the subtree it was made from.
+func (b *Built) Node() *config.Node { return b.node }
+
+// Size counts the modules of the subtree, itself included.
+func (b *Built) Size() int {
+	if b == nil {
+		return 0
+	}
+	return b.size
+}
+
+// Owned is the resources it needs, in the order of their acquisition.
+func (b *Built) Owned() []Resource { return b.owned }
+
+// All lists b and every module below it, children before parents.
+func (b *Built) All() []*Built {
+	var out []*Built
+	b.walk(func(x *Built) { out = append(out, x) })
+	return out
+}
+
+// walk visits b and all below it, parents last.
+func (b *Built) walk(visit func(*Built)) {
+	for _, k := range b.kids {
+		if k.built != nil {
+			k.built.walk(visit)
+		}
+	}
+	for _, it := range b.elems.All() {
+		it.Value.walk(visit)
+	}
+	visit(b)
+}
+
+// id is the @id of the module's object, in text form, or "".
+func id(n *config.Node) string {
+	v := n.Get("@id")
+	if v == nil {
+		return ""
+	}
+	return string(v.AppendJSON(nil))
+}

@@ -1,0 +1,69 @@
+package reverseproxy
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/sluiceproxy/sluice/handlers/headerops"
+	"github.com/sluiceproxy/sluice/schema"
+)
+
+// Headers is the header operations of the proxy.
+type Headers struct {
+	// Request changes the header of what is sent to the upstream, for each attempt anew. Host is treated as a field.
+	Request *headerops.Ops `json:"request"`
+	// Response changes the header of the upstream's answer before it is added to the response.
+	Response *ResponseHeaders `json:"response"`
+}
+
+// ResponseHeaders is the operations on an answer.
+type ResponseHeaders struct {
+	headerops.Ops
+	// Deferred has no effect here: the operations always run when the answer is there.
+	Deferred bool `json:"deferred"`
+}
+
+// operations is what a handler changes on the way up and down.
+type operations struct {
+	request  *headerops.Compiled
+	response *headerops.Compiled
+}
+
+func compileOperations(c *Config) (operations, schema.Problems) {
+	var o operations
+	var problems schema.Problems
+	if c.Headers == nil {
+		return o, nil
+	}
+	both := headerops.Options{AllowBoth: true} // REQ-17
+	var err error
+	if o.request, err = headerops.Compile(c.Headers.Request, both); err != nil {
+		problems = append(problems, problemsUnder("/headers/request", err)...)
+	}
+	if r := c.Headers.Response; r != nil {
+		if o.response, err = headerops.Compile(&r.Ops, both); err != nil {
+			problems = append(problems, problemsUnder("/headers/response", err)...)
+		}
+	}
+	return o, problems
+}
+
+func problemsUnder(pointer string, err error) schema.Problems {
+	var ps schema.Problems
+	if errors.As(err, &ps) {
+		return ps.Under(pointer)
+	}
+	return schema.Problems{{Pointer: pointer, Message: err.Error()}}
+}
+
+// any reports whether attempts change the outgoing header.
+func (o *operations) any() bool { return o.request != nil }
+
+// down reports whether answers are changed.
+func (o *operations) down() bool { return o.response != nil }
+
+// up applies the operations to the outgoing copy (REQ-15, REQ-16).
+func (o *operations) up(p *proxying) { o.request.ApplyToRequest(p.out, p.x) }
+
+// applyDown applies the operations to an answer's header.
+func (o *operations) applyDown(p *proxying, status int, h http.Header) { o.response.Apply(h, p.x) }

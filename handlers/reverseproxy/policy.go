@@ -1,0 +1,71 @@
+package reverseproxy
+
+import (
+	"net/http"
+	"sync/atomic"
+
+	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/upstream"
+)
+
+// Policy chooses one of several upstreams. It is what a module of namespace http.reverse_proxy.selection_policies
+// compiles to.
+//
+// Select returns an index into c.Upstreams of one that is available, or -1 if none is. It may be called several times
+// for one request: for each retry, and when the chosen upstream became full in the meantime. A policy is shared by all
+// requests, so it must be safe for concurrent use, and it keeps nothing sized by the list, which may differ from call to
+// call.
+type Policy interface {
+	Select(c *Choice) int
+}
+
+// Choice is what a [Policy] chooses from and by. It is valid during one call of Select.
+type Choice struct {
+	// Request is the outgoing copy of the request: hop-by-hop fields removed, X-Forwarded fields set, rewritten (SEL-2).
+	Request *http.Request
+	// Upstreams is what there is to choose from. It must not be changed.
+	Upstreams []*Upstream
+	// Response is the header of the response that will go to the client.
+	Response http.Header
+	// Exchange is that of the client's request.
+	Exchange *handlers.Exchange
+}
+
+// Upstream is one upstream of one handler.
+type Upstream struct {
+	// Dial is the dial text as it was configured: what hashes and cookies are made from.
+	Dial string
+	// MaxRequests is the number of requests above which the upstream is full; 0 is no limit.
+	MaxRequests int64
+
+	text vars.Text
+	host *upstream.Host // from the preparation of the handler to its release
+	memo atomic.Pointer[memo]
+
+	// Of a dial text without placeholders:
+	literal bool
+	address upstream.Address
+}
+
+type memo struct {
+	owner any
+	value string
+}
+
+// Available reports whether the upstream may be chosen: it is healthy and not full (HOST-2).
+func (u *Upstream) Available() bool { return !u.host.Full(u.MaxRequests) }
+
+// Requests is the number of requests that are running on it, those of other handlers with the same dial text among them.
+func (u *Upstream) Requests() int64 { return u.host.Requests() }
+
+// Memo returns what calculate returned when it was last asked for the same owner, so that a policy can remember one
+// text for each upstream without keeping a table of them.
+func (u *Upstream) Memo(owner any, calculate func() string) string {
+	if m := u.memo.Load(); m != nil && m.owner == owner {
+		return m.value
+	}
+	m := &memo{owner, calculate()}
+	u.memo.Store(m)
+	return m.value
+}

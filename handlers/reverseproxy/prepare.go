@@ -1,0 +1,216 @@
+package reverseproxy
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"sync"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/upstream"
+)
+
+// spareFields is how many fields prepare may add to a header: three X-Forwarded, Via, Te, Connection, Upgrade, Early-Data
+// and Content-Length.
+const spareFields = 9
+
+// prepare makes the outgoing copy of the request (LIFE-1).
+func (p *proxying) prepare() error {
+	in := p.in
+	p.trace.Got1xxResponse = p.got1xx
+	out := in.WithContext(httptrace.WithClientTrace(in.Context(), &p.trace))
+	p.out = out
+	location := *in.URL
+	location.Scheme, location.Host, location.User, location.Opaque = "", "", nil, ""
+	out.URL = &location
+	out.RequestURI, out.Close = "", false
+	h := endToEnd(in.Header, spareFields)
+	out.Header = h.fields
+	p.translateConnect()
+	if err := p.h.ops.rewriteCopy(p); err != nil {
+		return handlers.NewError(http.StatusInternalServerError, err)
+	}
+	if err := p.readBody(); err != nil {
+		return err
+	}
+	if in.TLS != nil && !in.TLS.HandshakeComplete {
+		h.set("Early-Data", "1")
+	}
+	p.keepUpgrade(&h)
+	if httpguts.HeaderValuesContainsToken(in.Header["Te"], "trailers") {
+		h.set("Te", "trailers")
+	}
+	trusted, _ := p.x.Var("trusted_proxy").(bool)
+	p.h.forwarded(&h, out, trusted)
+	if prior := out.Header["Via"]; prior != nil {
+		out.Header["Via"] = append(prior, via(in.ProtoMajor, in.ProtoMinor))
+	} else if !blocked(out.Header, "Via") {
+		h.set("Via", via(in.ProtoMajor, in.ProtoMinor))
+	}
+	if p.h.ops.any() && p.h.retry.possible() {
+		p.base, p.baseHost = out.Header, out.Host
+	}
+	return nil
+}
+
+// keepUpgrade restores what asks for another protocol after the hop-by-hop fields were removed (REQ-7, UP-13).
+func (p *proxying) keepUpgrade(h *header) {
+	if !p.extended {
+		p.upgrade = lowerASCII(upgradeType(p.in.Header))
+	}
+	if p.upgrade != "" {
+		h.set("Connection", "Upgrade")
+		h.set("Upgrade", p.upgrade)
+	}
+}
+
+// readBody applies request_buffers and guards what is left of the body.
+func (p *proxying) readBody() error {
+	out := p.out
+	if out.ContentLength == 0 || out.Body == nil || out.Body == http.NoBody {
+		out.Body, out.ContentLength = nil, 0
+		return nil
+	}
+	limit := p.h.requestBuffers
+	if limit == 0 {
+		p.body = &source{body: out.Body}
+		return nil
+	}
+	head, whole, err := readAhead(out.Body, limit)
+	if err != nil {
+		if p.in.Context().Err() != nil {
+			return errClientGone
+		}
+		return handlers.NewError(http.StatusBadGateway, fmt.Errorf("reading the request body into its buffer: %w", err))
+	}
+	if !whole {
+		p.body = &source{body: rest{io.MultiReader(bytes.NewReader(head), out.Body), out.Body}}
+		return nil
+	}
+	p.buffered, p.replay = head, true
+	if p.in.ProtoMajor >= 2 {
+		out.ContentLength = int64(len(head)) // HTTP/1.1 requests stay chunked (BUF-3)
+	}
+	return nil
+}
+
+// rest reads from one place and closes another.
+type rest struct {
+	io.Reader
+	io.Closer
+}
+
+// readAhead reads up to limit bytes, all if it is negative. It reports whether that was the whole; a body of exactly
+// limit bytes does not count as such (BUF-1). An error of the reader is an error in every case (BUF-5).
+func readAhead(r io.Reader, limit int64) (head []byte, whole bool, err error) {
+	if limit > 0 {
+		r = io.LimitReader(r, limit)
+	}
+	head, err = io.ReadAll(r)
+	if err != nil {
+		return nil, false, err
+	}
+	return head, limit < 0 || int64(len(head)) < limit, nil
+}
+
+// bufferResponse applies response_buffers (BUF-6).
+func bufferResponse(res *http.Response, limit int64) error {
+	head, whole, err := readAhead(res.Body, limit)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading the response body into its buffer: %w", err)
+	case whole:
+		res.Body = rest{bytes.NewReader(head), res.Body}
+	default:
+		res.Body = rest{io.MultiReader(bytes.NewReader(head), res.Body), res.Body}
+	}
+	return nil
+}
+
+// aim points the outgoing copy at an upstream: dial address, URL, body.
+func (p *proxying) aim(u *Upstream) error {
+	p.upstream = u
+	if u.literal {
+		p.address = u.address
+	} else {
+		a, err := upstream.ParseDial(u.text.Expand(p.x, vars.All, ""))
+		if err != nil {
+			return err
+		}
+		p.address = a
+	}
+	p.aimed = true
+	p.out.URL.Scheme, p.out.URL.Host = "http", p.address.URLHost
+	switch {
+	case p.replay:
+		p.out.Body = io.NopCloser(bytes.NewReader(p.buffered))
+	case p.body != nil:
+		p.out.Body = p.body.attempt()
+	}
+	return nil
+}
+
+// dress gives the attempt its header: the saved one, then the operations of the user (LIFE-2.5).
+func (p *proxying) dress() {
+	if p.base != nil {
+		p.out.Header, p.out.Host = maps.Clone(p.base), p.baseHost
+	}
+	p.h.ops.up(p)
+	h := p.out.Header
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = nil // else net/http sends one of its own (REQ-13)
+	}
+	if p.upgrade != "" {
+		spellWebSocket(h)
+	}
+	if p.out.Host == "" && !isPlain(p.address) {
+		p.out.Host = "localhost" // the URL's host is encoded and no name
+	}
+	p.informational.start()
+}
+
+func isPlain(a upstream.Address) bool { return a.URLHost == a.HostPort }
+
+// informational relays 1xx responses while a round trip is under way (RESP-1). net/http calls it from its own goroutine.
+type informational struct {
+	mu     sync.Mutex
+	active bool
+}
+
+func (i *informational) start() {
+	i.mu.Lock()
+	i.active = true
+	i.mu.Unlock()
+}
+
+func (i *informational) stop() {
+	i.mu.Lock()
+	i.active = false
+	i.mu.Unlock()
+}
+
+// got1xx sends an informational response on, and leaves the header of the final one as it was.
+func (p *proxying) got1xx(status int, fields textproto.MIMEHeader) error {
+	i := &p.informational
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.active || !p.in.ProtoAtLeast(1, 1) || p.extended { // HTTP/1.0 has none (RFC 9110 section 15.2)
+		return nil
+	}
+	h := p.w.Header()
+	saved := maps.Clone(h)
+	for name, values := range endToEnd(http.Header(fields), 0).fields {
+		h[name] = append(h[name][:len(h[name]):len(h[name])], values...)
+	}
+	p.w.WriteHeader(status)
+	clear(h)
+	maps.Copy(h, saved)
+	return nil
+}

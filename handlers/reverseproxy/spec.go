@@ -1,0 +1,125 @@
+package reverseproxy
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/schema"
+	"github.com/sluiceproxy/sluice/upstream"
+)
+
+// Spec describes the handler. It needs two services: the [*upstream.Pool] and the [*upstream.Transports] of the process.
+func Spec() module.Spec {
+	return module.New("http.handlers.reverse_proxy", "Sends requests to upstream servers and their answers back.", nil, compile,
+		module.Examples(
+			module.Example{Title: "Proxy to one server.", JSON: `{"handler":"reverse_proxy","upstreams":[{"dial":"10.20.0.1:8080"}]}`},
+			module.Example{Title: "Balance over two servers, one of them on a unix socket, and try the other one when one fails.",
+				JSON: `{"handler":"reverse_proxy","upstreams":[{"dial":"10.20.0.1:8080","max_requests":200},{"dial":"unix//run/app.sock"}],` +
+					`"load_balancing":{"selection_policy":{"policy":"least_conn"},"retries":2,"try_interval":"100ms"},` +
+					`"headers":{"request":{"set":{"X-Tenant":["{http.request.host}"]}}},` +
+					`"transport":{"protocol":"http","dial_timeout":"1s","response_header_timeout":"30s"}}`},
+		))
+}
+
+func compile(env *module.Env, c *Config) (handlers.Handler, error) {
+	if err := c.refused(); err != nil {
+		return nil, err
+	}
+	h := &Handler{
+		hosts:           module.Service[*upstream.Pool](env),
+		retry:           compileRetry(&c.LoadBalancing),
+		flushInterval:   time.Duration(c.FlushInterval),
+		requestBuffers:  c.RequestBuffers,
+		responseBuffers: c.ResponseBuffers,
+		streamTimeout:   time.Duration(c.StreamTimeout),
+		streamBuffer:    c.StreamBufferSize,
+		verbose:         c.VerboseLogs,
+	}
+	problems := h.read(c)
+	ops, err := compileOperations(c)
+	problems = append(problems, err...)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	h.ops = ops
+	c.warn(env)
+	if h.policy = c.LoadBalancing.SelectionPolicy.Value(); h.policy == nil {
+		h.policy = newRoundRobin(env)
+	}
+	if h.transport = c.Transport.Value(); h.transport == nil {
+		h.transport = newTransport(env, upstream.DefaultHTTPOptions())
+	}
+	h.own(env, c)
+	return h, nil
+}
+
+// read takes over upstreams and trusted proxies.
+func (h *Handler) read(c *Config) (problems schema.Problems) {
+	for _, u := range c.Upstreams {
+		h.upstreams = append(h.upstreams, newUpstream(u))
+	}
+	trusted, bad, err := parsePrefixes(c.TrustedProxies)
+	if err != nil {
+		problems = append(problems, schema.Problem{
+			Pointer: "/trusted_proxies/" + strconv.Itoa(bad), Found: c.TrustedProxies[bad], Expected: "an IP address or a CIDR prefix",
+			Message: fmt.Sprintf("%q is neither an IP address nor a CIDR prefix", c.TrustedProxies[bad]),
+		})
+	}
+	h.trusted = trusted
+	return problems
+}
+
+func newUpstream(c UpstreamConfig) *Upstream {
+	return &Upstream{Dial: c.Dial, MaxRequests: c.MaxRequests, text: vars.Parse(c.Dial)}
+}
+
+// own hands over what has to be acquired: the hosts, and the end of the tunnels if they have one.
+func (h *Handler) own(env *module.Env, c *Config) {
+	env.Own(module.Acquired(h.acquire, h.release))
+	if c.StreamCloseDelay != nil {
+		h.tunnels = &tunnels{delay: time.Duration(*c.StreamCloseDelay)}
+		env.Own(module.Acquired(func() error { return nil }, h.tunnels.unload))
+	}
+}
+
+func (h *Handler) acquire() error {
+	for _, u := range h.upstreams {
+		u.host = h.hosts.Acquire(u.Dial)
+		u.address, u.literal = u.host.Address()
+	}
+	return nil
+}
+
+// release leaves the hosts in place for requests that let go of their generation; they are counted there.
+func (h *Handler) release() {
+	for _, u := range h.upstreams {
+		h.hosts.Release(u.host)
+	}
+}
+
+func (c *Config) refused() error {
+	return refuse(
+		refusal{"circuit_breaker", c.CircuitBreaker != nil, "leave it out"},
+		refusal{"health_checks", c.HealthChecks != nil, "use load_balancing.retries to pass by a server that is down, and max_requests of each upstream"},
+		refusal{"dynamic_upstreams", c.DynamicUpstreams != nil, "list the upstreams, or use placeholders in dial"},
+		refusal{"handle_response", len(c.HandleResponse) > 0, "leave it out"},
+	)
+}
+
+func (c *Config) warn(env *module.Env) {
+	for i, u := range c.Upstreams {
+		if u.Dial == "" {
+			env.Warn("/upstreams/"+strconv.Itoa(i)+"/dial", "dial is empty, so requests to this upstream fail; give an address such as 10.20.0.1:8080")
+		}
+	}
+	if c.RequestBuffers < 0 {
+		env.Warn("/request_buffers", "request bodies are read into memory without limit; a client decides how much that is")
+	}
+	if c.ResponseBuffers < 0 {
+		env.Warn("/response_buffers", "response bodies are read into memory without limit; an upstream decides how much that is")
+	}
+}

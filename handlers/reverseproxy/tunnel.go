@@ -1,0 +1,229 @@
+package reverseproxy
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// switchProtocols relays a 101 and joins the two connections (section 11.1). An answer that does not fit what the client
+// asked for is a 502 (quirk 30).
+func (p *proxying) switchProtocols(res *http.Response) error {
+	offered := upgradeType(res.Header)
+	if !sameProtocol(p.upgrade, offered) {
+		p.log.Debug("upgrade refused", zap.String("requested", p.upgrade), zap.String("offered", offered))
+		res.Body.Close()
+		return badGateway("the upstream switches to another protocol than the one requested")
+	}
+	back, ok := res.Body.(io.ReadWriteCloser)
+	if !ok {
+		res.Body.Close()
+		return badGateway("the transport cannot switch protocols")
+	}
+	front, err := p.takeOver(res)
+	if err != nil {
+		back.Close()
+		p.abort(err)
+	}
+	p.log.Debug("upgrading connection", zap.String("protocol", p.upgrade))
+	p.tunnel(front, back)
+	p.duration = time.Since(p.sent)
+	return nil
+}
+
+// takeOver sends the 101 and returns the client's end of the tunnel.
+func (p *proxying) takeOver(res *http.Response) (io.ReadWriteCloser, error) {
+	to := p.w.Header()
+	if res.Header["Server"] != nil {
+		delete(to, "Server")
+	}
+	for name, values := range endToEnd(res.Header, 0).fields {
+		to[name] = append(to[name][:len(to[name]):len(to[name])], values...)
+	}
+	if p.extended {
+		return p.takeOverStream(to)
+	}
+	to["Connection"], to["Upgrade"] = []string{"Upgrade"}, []string{upgradeType(res.Header)}
+	spellWebSocket(to)
+	p.w.WriteHeader(http.StatusSwitchingProtocols)
+	conn, buffered, err := http.NewResponseController(p.w).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	if err := buffered.Flush(); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	front := &client{Conn: conn}
+	if n := buffered.Reader.Buffered(); n > 0 { // sent ahead of the 101 (UP-3)
+		front.ahead, _ = buffered.Reader.Peek(n)
+	}
+	return front, nil
+}
+
+// client is a client's connection with the bytes that were read ahead.
+type client struct {
+	net.Conn
+	ahead []byte
+}
+
+// Read implements io.Reader.
+func (c *client) Read(p []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		n := copy(p, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// tunnel copies both ways until either side ends, then closes both (UP-4). It holds the two connections and the host's
+// count and nothing of the configuration that it was opened under.
+func (p *proxying) tunnel(front, back io.ReadWriteCloser) {
+	t := &tunnel{front: front, back: back, webSocket: p.upgrade == "websocket"}
+	size := p.h.streamBuffer
+	if size <= 0 {
+		size = copySize
+	}
+	tunnels := p.h.tunnels
+	tunnels.add(t)
+	defer tunnels.remove(t)
+	defer t.close()
+	p.x.Release()
+	stop := context.AfterFunc(p.in.Context(), t.close) // UP-5
+	defer stop()
+	if timeout := p.h.streamTimeout; timeout > 0 {
+		timer := time.AfterFunc(timeout, func() {
+			p.log.Debug("stream timed out")
+			t.close()
+		})
+		defer timer.Stop()
+	}
+	var down int64
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer t.close()
+		p.logStream(copyTunnel(back, front, size, nil))
+	})
+	p.logStream(copyTunnel(front, back, size, &down))
+	t.close()
+	wg.Wait()
+	if p.x.Response != nil {
+		p.x.Response.AddSize(down)
+	}
+	p.log.Debug("connection closed")
+}
+
+func copyTunnel(to io.Writer, from io.Reader, size int, count *int64) error {
+	buf := make([]byte, size)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			if _, werr := to.Write(buf[:n]); werr != nil {
+				return werr
+			}
+			if count != nil {
+				*count += int64(n)
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// tunnel is one upgraded connection.
+type tunnel struct {
+	front, back io.ReadWriteCloser
+	webSocket   bool
+	once        sync.Once
+}
+
+// close closes both ends at once.
+func (t *tunnel) close() {
+	t.once.Do(func() {
+		t.front.Close()
+		t.back.Close()
+	})
+}
+
+// farewell bounds the time for the close frames of one tunnel.
+const farewell = time.Second
+
+// goAway closes the tunnel because its handler went (UP-9). The ends of a WebSocket are told with a close frame of code
+// 1001; it may land inside another frame.
+func (t *tunnel) goAway() {
+	if t.webSocket {
+		timer := time.AfterFunc(farewell, t.close)
+		defer timer.Stop()
+		// A peer that cannot be told is closed all the same.
+		_, _ = t.front.Write([]byte{0x88, 0x02, 0x03, 0xe9})
+		_, _ = t.back.Write(maskedGoingAway())
+	}
+	t.close()
+}
+
+// tunnels is the tunnels of one handler whose stream_close_delay is set. A nil value keeps none: they have no end but
+// their own.
+type tunnels struct {
+	delay time.Duration
+
+	mu    sync.Mutex
+	open  map[*tunnel]struct{}
+	gone  bool // the handler was removed or changed
+	timer *time.Timer
+}
+
+func (s *tunnels) add(t *tunnel) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = map[*tunnel]struct{}{}
+	}
+	s.open[t] = struct{}{}
+}
+
+func (s *tunnels) remove(t *tunnel) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, t)
+	if s.gone && len(s.open) == 0 && s.timer != nil {
+		s.timer.Stop() // nothing is left to close (UP-10)
+	}
+}
+
+// unload closes the tunnels after the delay. It returns at once.
+func (s *tunnels) unload() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+	if len(s.open) > 0 {
+		s.timer = time.AfterFunc(s.delay, s.closeAll)
+	}
+}
+
+func (s *tunnels) closeAll() {
+	s.mu.Lock()
+	list := make([]*tunnel, 0, len(s.open))
+	for t := range s.open {
+		list = append(list, t)
+	}
+	s.mu.Unlock()
+	for _, t := range list {
+		go t.goAway()
+	}
+}

@@ -1,0 +1,77 @@
+// Package standard is the table of everything that ships: one line for each
+// module, written by hand. A reader of this page knows the house.
+package standard
+
+import (
+	"slices"
+
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/clientip"
+	"github.com/sluiceproxy/sluice/handlers/errorhandler"
+	"github.com/sluiceproxy/sluice/handlers/headers"
+	"github.com/sluiceproxy/sluice/handlers/invoke"
+	"github.com/sluiceproxy/sluice/handlers/match"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy"
+	"github.com/sluiceproxy/sluice/handlers/rewrite"
+	"github.com/sluiceproxy/sluice/handlers/route"
+	"github.com/sluiceproxy/sluice/handlers/setvars"
+	"github.com/sluiceproxy/sluice/handlers/staticresponse"
+	"github.com/sluiceproxy/sluice/handlers/subroute"
+	"github.com/sluiceproxy/sluice/server"
+	"github.com/sluiceproxy/sluice/server/logs"
+)
+
+// Specs lists every module but that of the admin endpoint, which stands on a
+// higher floor. Handlers stand in the order in which the Caddyfile runs their
+// directives.
+func Specs() []module.Spec {
+	return slices.Concat(
+		server.Specs(),
+		logs.Specs(),
+		route.Specs(),
+		[]module.Spec{
+			setvars.Spec(),
+			headers.Spec(),
+			rewrite.Spec(),
+			invoke.Spec(),
+			subroute.Spec(),
+			errorhandler.Spec(),
+			staticresponse.Spec(),
+		},
+		reverseproxy.Specs(),
+		match.Specs(),
+		clientip.Specs(),
+	)
+}
+
+// Refused lists the modules that are known by name but not available yet, each
+// with what its user should know.
+func Refused() map[string]string {
+	const http = "this version serves HTTP only through the modules that `sluice list-modules` shows"
+	out := map[string]string{}
+	for _, id := range []string{
+		"tls", "pki", "events", "caddy.filesystems", "layer4",
+	} {
+		out[id] = "apps beside http come with a later version"
+	}
+	for _, name := range []string{
+		"acme_server", "authentication", "copy_response", "copy_response_headers", "encode", "file_server", "intercept",
+		"log_append", "map", "metrics", "push", "request_body", "templates", "timeouts", "tracing",
+	} {
+		out["http.handlers."+name] = http
+	}
+	for _, name := range []string{"expression", "file", "tls", "url_pattern"} {
+		out["http.matchers."+name] = http
+	}
+	for _, id := range []string{
+		"caddy.logging.writers.file", "caddy.logging.writers.net",
+		"caddy.logging.encoders.filter", "caddy.logging.encoders.append", "caddy.logging.cores.mock",
+	} {
+		out[id] = "use the writers stdout, stderr or discard and the encoders json or console"
+	}
+	for _, name := range []string{"random_choose", "weighted_round_robin", "client_ip_hash", "query"} {
+		out["http.reverse_proxy.selection_policies."+name] = "use round_robin, random, first, least_conn, ip_hash, uri_hash, header or cookie"
+	}
+	out["http.reverse_proxy.transport.fastcgi"] = "only the http transport is available"
+	return out
+}

@@ -1,0 +1,58 @@
+package schema
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
+)
+
+// Validator checks values against one schema. It is safe for concurrent use.
+type Validator struct {
+	compiled *jsonschema.Schema
+}
+
+// Compile prepares a schema for validation. The name appears in errors about
+// the schema itself only.
+func Compile(name string, s Schema) (*Validator, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encoding schema %s: %w", name, err)
+	}
+	c := jsonschema.NewCompiler()
+	c.Draft = jsonschema.Draft2020
+	url := "mem:///" + name + ".json"
+	if err := c.AddResource(url, bytes.NewReader(text)); err != nil {
+		return nil, fmt.Errorf("reading schema %s: %w", name, err)
+	}
+	compiled, err := c.Compile(url)
+	if err != nil {
+		return nil, fmt.Errorf("compiling schema %s: %w", name, err)
+	}
+	return &Validator{compiled}, nil
+}
+
+// Validate returns what the schema has against v, nil if nothing. The value is
+// made of nil, bool, float64, string, []any and map[string]any.
+func (v *Validator) Validate(value any) Problems {
+	err := v.compiled.Validate(value)
+	if err == nil {
+		return nil
+	}
+	verr, ok := err.(*jsonschema.ValidationError)
+	if !ok {
+		return Problems{{Message: err.Error()}}
+	}
+	return leaves(verr, nil)
+}
+
+func leaves(e *jsonschema.ValidationError, out Problems) Problems {
+	if len(e.Causes) == 0 {
+		return append(out, Problem{Pointer: e.InstanceLocation, Message: e.Message})
+	}
+	for _, c := range e.Causes {
+		out = leaves(c, out)
+	}
+	return out
+}

@@ -1,0 +1,170 @@
+package server
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/internal/netaddr"
+	"github.com/sluiceproxy/sluice/schema"
+	"github.com/sluiceproxy/sluice/server/listen"
+	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/wire"
+	"go.uber.org/zap"
+)
+
+// RootConfig is the whole document.
+type RootConfig struct {
+	// Admin is the admin endpoint, through which this document can be changed.
+	Admin module.Ref[any] `json:"admin" module:"=sluice.admin" always:"true"`
+	// Logging is the process's logs. By default one log goes to standard error.
+	Logging module.Ref[*logs.Set] `json:"logging" module:"=sluice.logging" always:"true"`
+	// Storage of certificates comes with a later version.
+	Storage module.Later `json:"storage"`
+	// Apps are what the process runs, by module name.
+	Apps map[string]module.Ref[any] `json:"apps" module:"" keyed:"true"`
+}
+
+// root is the compiled document.
+type root struct {
+	logs *logs.Set
+	app  *App
+}
+
+// Specs describes the modules of this package: the document, the http app, its
+// servers.
+func Specs() []module.Spec {
+	return []module.Spec{
+		module.New(RootID, "The whole document.", nil, compileRoot),
+		module.New(httpID, "HTTP servers and their routes.", nil, compileApp),
+		module.New(serverID, "One HTTP server: where it listens and what it does with requests.", nil, compileServer),
+	}
+}
+
+func compileRoot(_ *module.Env, c *RootConfig) (*root, error) {
+	r := &root{logs: c.Logging.Value(), app: &App{}}
+	if http, ok := c.Apps[httpID]; ok {
+		r.app = http.Value().(*App)
+	}
+	return r, nil
+}
+
+// App is the compiled http app.
+type App struct {
+	httpPort, httpsPort int
+	grace, delay        time.Duration
+	servers             map[string]*boundServer
+	wants               []listen.Want
+	spoken              []wire.Protocols // what is spoken at each of wants
+	owners              []*boundServer   // whose each of wants is
+}
+
+// boundServer is a server under its name within one app.
+type boundServer struct {
+	*Server
+	name    string
+	process *Process
+}
+
+// Process is what the servers of all generations share.
+type Process struct {
+	// Logs is where loggers come from.
+	Logs *logs.Switch
+	// stopAt is when the process will stop serving, in Unix nanoseconds; 0 while
+	// it is not about to.
+	stopAt atomic.Int64
+}
+
+func compileApp(env *module.Env, c *AppConfig) (any, error) {
+	app := &App{
+		httpPort: c.HTTPPort, httpsPort: c.HTTPSPort,
+		grace: time.Duration(c.GracePeriod), delay: time.Duration(c.ShutdownDelay),
+		servers: map[string]*boundServer{},
+	}
+	process := module.Service[*Process](env)
+	if app.httpPort == 0 {
+		app.httpPort = 80
+	}
+	if app.httpsPort == 0 {
+		app.httpsPort = 443
+	}
+	var ps schema.Problems
+	claimed := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(c.Servers)) {
+		s := c.Servers[name].Value()
+		b := &boundServer{Server: s, name: name, process: process}
+		app.servers[name] = b
+		at := config.JoinPointer("", "servers", name)
+		if why := s.wantsHTTPS(app); why != "" {
+			ps = append(ps, schema.Problem{Pointer: at, Message: fmt.Sprintf(
+				"server %q would be served over HTTPS automatically, because %s; HTTPS is not supported yet: set \"automatic_https\": {\"disable\": true} in this server to serve it in clear text", name, why)})
+		}
+		ps = append(ps, app.claim(b, at, claimed)...)
+	}
+	if len(ps) > 0 {
+		return nil, ps
+	}
+	return app, nil
+}
+
+// claim enters a server's addresses, each of which only one server may have.
+func (app *App) claim(b *boundServer, at string, claimed map[string]string) schema.Problems {
+	var ps schema.Problems
+	for _, a := range b.addrs {
+		pointer := at + "/listen/" + strconv.Itoa(a.index)
+		if a.addr.IsDatagram() {
+			ps = append(ps, schema.Problem{Pointer: pointer, Message: fmt.Sprintf("%s is a datagram address; HTTP/1 and HTTP/2 need a stream (tcp, unix or fd)", a.addr)})
+			continue
+		}
+		text := a.addr.String()
+		if other, ok := claimed[text]; ok && !anyPort(a.addr) {
+			ps = append(ps, schema.Problem{Pointer: pointer, Message: fmt.Sprintf("listener address repeated: %s (already claimed by server '%s')", text, other)})
+			continue
+		}
+		claimed[text] = b.name
+		if !a.protocols.HTTP1 && !a.protocols.UnencryptedHTTP2 {
+			continue
+		}
+		app.wants = append(app.wants, listen.Want{Addr: a.addr, Owner: b.name, KeepAlive: b.keepAlive})
+		app.spoken = append(app.spoken, a.protocols)
+		app.owners = append(app.owners, b)
+	}
+	return ps
+}
+
+// anyPort reports whether the system chooses the port, so that the address may
+// be listed more than once.
+func anyPort(a netaddr.Addr) bool { return a.StartPort == 0 && !a.IsUnix() && !a.IsFD() }
+
+// Name implements handlers.Server.
+func (b *boundServer) Name() string { return b.name }
+
+// NamedRoute implements handlers.Server.
+func (b *boundServer) NamedRoute(name string, w http.ResponseWriter, r *http.Request, next handlers.Next) (bool, error) {
+	route := b.named[name]
+	if route == nil {
+		return false, nil
+	}
+	return true, route.Serve(w, r, next)
+}
+
+// LogCredentials implements handlers.Server.
+func (b *boundServer) LogCredentials() bool { return b.access.Credentials() }
+
+// Logger implements handlers.Server.
+func (b *boundServer) Logger(name string) *zap.Logger { return b.process.Logs.Current().Logger(name) }
+
+// ShutdownAt implements handlers.Server.
+func (b *boundServer) ShutdownAt() time.Time {
+	if ns := b.process.stopAt.Load(); ns != 0 {
+		return time.Unix(0, ns)
+	}
+	return time.Time{}
+}

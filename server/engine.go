@@ -1,0 +1,213 @@
+// Package server is the engine: it turns the document into running servers,
+// changes one for the other while requests flow, and serves them.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/server/listen"
+	"github.com/sluiceproxy/sluice/server/logs"
+	"go.uber.org/zap"
+)
+
+// Options are what an engine is made of.
+type Options struct {
+	// Table is all modules. Required.
+	Table *module.Table
+	// Services are what compile functions find by type; the engine adds its own.
+	Services module.Services
+	// ReadFile and Globals are the world outside the document. Required.
+	ReadFile func(string) ([]byte, error)
+	Globals  vars.Scope
+	// Journal keeps accepted changes; nil keeps none.
+	Journal Journal
+	// Sockets are the process's listening sockets. Required.
+	Sockets *listen.Manager
+	// Logs is where loggers come from. Required.
+	Logs *logs.Switch
+	// Now is the clock; nil is the real one.
+	Now func() time.Time
+	// QueueLimit bounds how many changes may wait. Default: 1024.
+	QueueLimit int
+	// Doc and Revision are what the document is before the first change, as far
+	// as the journal is concerned. It does not run until a change applies it.
+	Doc      *config.Doc
+	Revision uint64
+}
+
+// Engine runs one document at a time and changes it on request. All methods are
+// safe for concurrent use.
+type Engine struct {
+	opt     Options
+	builder *module.Builder
+	process *Process
+	current atomic.Pointer[Generation]
+	front   *front
+
+	queue   chan *ticket
+	closing chan struct{}
+	done    chan struct{}
+	once    sync.Once
+
+	reclaim reclaimer
+	// ready is whether the document that runs is the one that was asked for at
+	// the start.
+	failure atomic.Pointer[error]
+}
+
+// New makes an engine that runs an empty document, and starts its applier.
+func New(opt Options) (*Engine, error) {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.QueueLimit == 0 {
+		opt.QueueLimit = 1024
+	}
+	if opt.Services == nil {
+		opt.Services = module.Services{}
+	}
+	e := &Engine{opt: opt, process: &Process{Logs: opt.Logs}, queue: make(chan *ticket, opt.QueueLimit), closing: make(chan struct{}), done: make(chan struct{})}
+	module.Provide(opt.Services, e.process)
+	e.builder = &module.Builder{
+		Table:   opt.Table,
+		Sources: module.Sources{ReadFile: opt.ReadFile, Globals: opt.Globals, Services: opt.Services},
+		Workers: runtime.GOMAXPROCS(0),
+	}
+	e.front = newFront(e)
+	doc := opt.Doc
+	if doc == nil {
+		var err error
+		if doc, err = config.NewDoc(nil); err != nil {
+			return nil, fmt.Errorf("making an empty document: %w", err)
+		}
+	}
+	e.current.Store(&Generation{doc: doc, root: &root{app: &App{}}, revision: opt.Revision, started: opt.Now(), binds: &bindings{}})
+	go e.applier()
+	return e, nil
+}
+
+// Current is what serves now. It never waits for a change under way.
+func (e *Engine) Current() *Generation { return e.current.Load() }
+
+// Sockets lists the open listening sockets.
+func (e *Engine) Sockets() []listen.SocketInfo { return e.opt.Sockets.List() }
+
+// Draining is how many replaced generations still have requests.
+func (e *Engine) Draining() int { return e.reclaim.pending() }
+
+// pin takes hold of the current generation.
+func (e *Engine) pin() pin {
+	for {
+		g := e.current.Load()
+		if p, ok := g.tryPin(&e.current); ok {
+			return p
+		}
+	}
+}
+
+// Apply makes a change and returns when it serves and is stored. The error is a
+// *config.Error (the edit is not possible), a *Rejected (the document would not
+// run), a *NotStored, ErrOverload, ErrClosed, or ctx's; in each case the
+// document is as it was. When ctx ends before the applier has taken the change
+// to the journal, the change is dropped; after that it is made all the same,
+// and Apply returns what became of it.
+func (e *Engine) Apply(ctx context.Context, c Change) (Report, error) {
+	t := &ticket{ctx: ctx, change: c, answer: make(chan answer, 1)}
+	select {
+	case <-e.closing:
+		return Report{}, ErrClosed
+	default:
+	}
+	select {
+	case e.queue <- t:
+	default:
+		return Report{}, ErrOverload
+	}
+	select {
+	case a := <-t.answer:
+		return a.report, a.err
+	case <-e.done:
+	}
+	select {
+	case a := <-t.answer:
+		return a.report, a.err
+	default:
+		return Report{}, ErrClosed
+	}
+}
+
+// ServeHTTP serves a request that came on a socket outside the plan; tests use
+// it. The server is the one named.
+func (e *Engine) serveNamed(name string, w http.ResponseWriter, r *http.Request) bool {
+	p := e.pin()
+	b := p.gen.root.app.servers[name]
+	if b == nil {
+		p.Release()
+		return false
+	}
+	b.serve(w, r, p, e.opt.Globals, e.opt.Now())
+	return true
+}
+
+// Shutdown stops taking changes, waits the shutdown delay of the document while
+// still serving, stops listening, and lets requests finish for as long as the
+// grace period says, or until ctx ends.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	e.once.Do(func() { close(e.closing) })
+	<-e.done
+	g := e.Current()
+	if d := g.root.app.delay; d > 0 {
+		e.process.stopAt.Store(e.opt.Now().Add(d).UnixNano())
+		wait(ctx, d)
+	}
+	e.process.stopAt.Store(e.opt.Now().UnixNano())
+	if grace := g.root.app.grace; grace > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, grace)
+		defer cancel()
+	}
+	err := errors.Join(e.opt.Sockets.Close(ctx), e.front.close(ctx))
+	e.retireLast()
+	return err
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// retireLast replaces the last generation by an empty one, so that all it owns
+// is closed.
+func (e *Engine) retireLast() {
+	old := e.current.Load()
+	if old.tree == nil {
+		return
+	}
+	empty := &Generation{doc: old.doc, root: &root{app: &App{}}, seq: old.seq + 1, revision: old.revision, started: e.opt.Now(), binds: &bindings{}}
+	l := e.expectDrain(old)
+	l.gone = old.tree.All()
+	e.current.Store(empty)
+	old.retire()
+}
+
+func (e *Engine) expectDrain(g *Generation) *leftover {
+	l := e.reclaim.expect()
+	g.onDrain = func() { e.reclaim.drain(l) }
+	return l
+}
+
+func (e *Engine) log(name string) *zap.Logger { return e.opt.Logs.Core(name) }

@@ -1,0 +1,216 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/clientip"
+	"github.com/sluiceproxy/sluice/handlers/route"
+	"github.com/sluiceproxy/sluice/internal/netaddr"
+	"github.com/sluiceproxy/sluice/schema"
+	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/wire"
+)
+
+// Module IDs of what only this package makes.
+const (
+	RootID   = "sluice.config"
+	httpID   = "http"
+	serverID = "http.server"
+)
+
+// Server is one compiled HTTP server. It does not know its name: that belongs
+// to the app, so that a renamed server is not rebuilt.
+type Server struct {
+	addrs     []listenAddr
+	settings  wire.Settings
+	keepAlive net.KeepAliveConfig
+	duplex    bool
+	routes    *route.List
+	errors    *route.List
+	named     map[string]*route.Route
+	client    clientip.Config
+	filter    *clientip.HeaderFilter
+	access    *logs.Access
+	https     AutoHTTPSConfig
+	strictSNI bool
+}
+
+// listenAddr is one socket that a server wants, and what it speaks there.
+type listenAddr struct {
+	addr      netaddr.Addr
+	index     int // within the listen field
+	protocols wire.Protocols
+}
+
+func compileServer(env *module.Env, c *ServerConfig) (*Server, error) {
+	s := &Server{
+		keepAlive: keepAlive(c),
+		duplex:    c.EnableFullDuplex,
+		routes:    c.Routes.Value(),
+		https:     c.AutomaticHTTPS,
+		settings:  settings(c),
+		named:     map[string]*route.Route{},
+	}
+	if c.Errors != nil {
+		s.errors = c.Errors.Routes.Value()
+	}
+	for name, r := range c.NamedRoutes {
+		s.named[name] = r.Value()
+	}
+	var ps schema.Problems
+	fail := func(pointer string, err error) {
+		if err != nil {
+			ps = append(ps, schema.Problem{Pointer: pointer, Message: err.Error()})
+		}
+	}
+	if len(c.TLSConnectionPolicies) > 0 {
+		fail("/tls_connection_policies", fmt.Errorf("TLS is not supported yet, and the server must not speak in clear text by mistake: remove tls_connection_policies and set \"automatic_https\": {\"disable\": true}"))
+	}
+	ps = append(ps, s.listenOn(env, c)...)
+	s.client = clientip.Config{Headers: clientHeaders(c), Strict: c.TrustedProxiesStrict > 0, Unix: c.TrustedProxiesUnix}
+	if c.TrustedProxies.Set() {
+		s.client.Source = c.TrustedProxies.Value()
+	}
+	var err error
+	s.filter, err = clientip.NewHeaderFilter(c.ExpectedUnderscoreHeaders, c.ExpectedDotHeaders)
+	fail("", err)
+	if c.Logs != nil {
+		s.access, err = logs.NewAccess(c.Logs)
+		fail("/logs", err)
+	}
+	if len(ps) > 0 {
+		return nil, ps
+	}
+	return s, nil
+}
+
+func clientHeaders(c *ServerConfig) []string {
+	if c.ClientIPHeaders == nil {
+		return []string{"X-Forwarded-For"}
+	}
+	return *c.ClientIPHeaders
+}
+
+// listenOn parses the addresses and decides what is spoken on each.
+func (s *Server) listenOn(env *module.Env, c *ServerConfig) schema.Problems {
+	var ps schema.Problems
+	if n := len(c.ListenProtocols); n > 0 && n != len(c.Listen) {
+		ps = append(ps, schema.Problem{Pointer: "/listen_protocols", Message: fmt.Sprintf("listen_protocols has %d entries and listen has %d; they must be as many", n, len(c.Listen))})
+	}
+	for i, text := range c.Listen {
+		pointer := "/listen/" + strconv.Itoa(i)
+		expanded, err := env.ExpandStrict(text)
+		if err != nil {
+			ps = append(ps, schema.Problem{Pointer: pointer, Message: err.Error(), Found: text})
+			continue
+		}
+		addr, err := netaddr.Parse(expanded)
+		if err != nil {
+			ps = append(ps, schema.Problem{Pointer: pointer, Message: err.Error(), Found: text})
+			continue
+		}
+		protocols := s.protocolsAt(env, c, i, pointer)
+		for k := range addr.Count() {
+			s.addrs = append(s.addrs, listenAddr{addr.At(k), i, protocols})
+		}
+	}
+	return ps
+}
+
+// protocolsAt is what is spoken in clear text on one address.
+func (s *Server) protocolsAt(env *module.Env, c *ServerConfig, i int, pointer string) wire.Protocols {
+	names := c.Protocols
+	if len(names) == 0 {
+		names = []string{"h1", "h2", "h3"}
+	}
+	if i < len(c.ListenProtocols) && len(c.ListenProtocols[i]) > 0 {
+		own := slices.Clone(c.ListenProtocols[i])
+		if k := slices.Index(own, ""); k >= 0 {
+			own = slices.Delete(own, k, k+1)
+			for _, n := range names {
+				if !slices.Contains(own, n) {
+					own = append(own, n)
+				}
+			}
+		}
+		names = own
+	}
+	has := func(n string) bool { return slices.Contains(names, n) }
+	if !has("h1") && has("h2") && !has("h2c") {
+		env.Warn(pointer, "HTTP/2 skipped because it requires TLS; nothing is served on this address (h2c is HTTP/2 without TLS)")
+	}
+	return wire.Protocols{HTTP1: has("h1"), UnencryptedHTTP2: has("h2c") || (has("h1") && has("h2"))}
+}
+
+func settings(c *ServerConfig) wire.Settings {
+	or := func(d module.Duration, def time.Duration) time.Duration {
+		if d == 0 {
+			return def
+		}
+		return time.Duration(d)
+	}
+	s := wire.Settings{
+		ReadTimeout:       time.Duration(c.ReadTimeout),
+		ReadHeaderTimeout: or(c.ReadHeaderTimeout, time.Minute),
+		ReadIdleTimeout:   or(c.ReadIdleTimeout, time.Minute),
+		ReadMinRate:       c.ReadMinRate,
+		WriteTimeout:      time.Duration(c.WriteTimeout),
+		WriteIdleTimeout:  or(c.WriteIdleTimeout, time.Minute),
+		WriteMinRate:      c.WriteMinRate,
+		MaxWriteChunk:     c.MaxWriteChunk,
+		IdleTimeout:       or(c.IdleTimeout, 5*time.Minute),
+		MaxHeaderBytes:    c.MaxHeaderBytes,
+	}
+	if s.MaxWriteChunk == 0 {
+		s.MaxWriteChunk = 64 << 10
+	}
+	if s.MaxHeaderBytes <= 0 {
+		s.MaxHeaderBytes = 16 << 10
+	}
+	return s
+}
+
+func keepAlive(c *ServerConfig) net.KeepAliveConfig {
+	return net.KeepAliveConfig{
+		Enable:   c.KeepAliveInterval >= 0,
+		Interval: time.Duration(c.KeepAliveInterval),
+		Idle:     time.Duration(c.KeepAliveIdle),
+		Count:    c.KeepAliveCount,
+	}
+}
+
+// wantsHTTPS says why automatic HTTPS would touch the server, "" if it would
+// not. It follows the rules by which names qualify (tls-pki, section 10.1).
+func (s *Server) wantsHTTPS(app *App) string {
+	if s.https.Disable || len(s.addrs) == 0 {
+		return ""
+	}
+	onlyHTTP, onlyHTTPS := true, true
+	for _, a := range s.addrs {
+		port := int(a.addr.StartPort)
+		onlyHTTP = onlyHTTP && port == app.httpPort
+		onlyHTTPS = onlyHTTPS && port == app.httpsPort
+	}
+	if onlyHTTP {
+		return ""
+	}
+	if onlyHTTPS {
+		return fmt.Sprintf("it listens on the HTTPS port %d only", app.httpsPort)
+	}
+	it := s.routes.HostNames().Root().Iterator()
+	for name, _, ok := it.Next(); ok; name, _, ok = it.Next() {
+		if !slices.Contains(s.https.Skip, string(name)) {
+			return fmt.Sprintf("it has a route for host %q", name)
+		}
+	}
+	return ""
+}
+
+// ClientOf implements handlers.Client.
+func (s *Server) ClientOf(r *http.Request) (ip string, trusted bool) { return s.client.Of(r) }

@@ -1,0 +1,138 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/server/logs"
+)
+
+// request is the state of one request, in one piece of memory.
+type request struct {
+	exchange handlers.Exchange
+	response handlers.ResponseWriter
+	pin      pin
+	server   *boundServer
+	snapshot logs.Snapshot
+	body     *handlers.CountingBody
+}
+
+const maxMethod = 32
+
+var (
+	errMethodTooLong = errors.New("the request method is longer than 32 bytes")
+	errNoHost        = errors.New("the request has no Host")
+)
+
+// serverName is the value of the Server header. Appending to it copies it.
+var serverName = []string{"sluice"}
+
+// serve handles one request on a pinned generation.
+func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globals vars.Scope, now time.Time) {
+	q := &request{pin: p, server: b}
+	q.response.Reset(w)
+	x := &q.exchange
+	x.Server, x.Client, x.Start, x.Response, x.Globals, x.End = b, b.Server, now, &q.response, globals, primaryEnd
+	if r.Body != nil && r.Body != http.NoBody {
+		q.body = handlers.NewCountingBody(r.Body)
+		x.Body = q.body
+	}
+	original := r
+	r = x.Begin(r, &q.pin)
+	if q.body != nil {
+		r.Body = q.body
+	}
+	q.snapshot = logs.Snap(b.access, original)
+	if b.duplex && r.ProtoMajor == 1 {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
+	w.Header()["Server"] = serverName
+	defer q.finish(r)
+	if err := b.admit(r); err != nil {
+		b.handleError(&q.response, r, x, err)
+		return
+	}
+	if err := b.routes.Serve(&q.response, r, primaryEnd); err != nil {
+		b.handleError(&q.response, r, x, err)
+	}
+}
+
+// admit makes the checks that come before the routes.
+func (b *boundServer) admit(r *http.Request) error {
+	if len(r.Method) > maxMethod {
+		return handlers.NewError(http.StatusMethodNotAllowed, errMethodTooLong)
+	}
+	if r.Host == "" && r.ProtoMajor == 1 && r.ProtoMinor == 1 {
+		return handlers.NewError(http.StatusBadRequest, errNoHost)
+	}
+	b.filter.Filter(r.Header, func(name string, repeated bool) {
+		log := b.Logger("http.log")
+		if repeated {
+			log.Warn("dropped request header: it has several values, and its name is not safe to merge", logs.HeaderName(name))
+			return
+		}
+		log.Debug("dropped request header: its name has an underscore or a dot and is not expected", logs.HeaderName(name))
+	})
+	return nil
+}
+
+// finish writes the access log and lets the generation go. It runs even when a
+// handler cuts the connection by a panic.
+func (q *request) finish(r *http.Request) {
+	failure := recover()
+	if failure != nil && failure != http.ErrAbortHandler {
+		q.logPanic(r, failure)
+		failure = http.ErrAbortHandler
+	}
+	q.logAccess()
+	q.exchange.Finish()
+	if failure != nil {
+		panic(failure)
+	}
+}
+
+// primaryEnd is what runs when no route has answered.
+var primaryEnd = handlers.NextFunc(func(_ http.ResponseWriter, r *http.Request) error {
+	handlers.Of(r).SetVar("unhandled", true)
+	return nil
+})
+
+// errorEnd is what runs when no error route has answered: the status of the
+// error, and no body.
+var errorEnd = handlers.NextFunc(func(w http.ResponseWriter, r *http.Request) error {
+	writeStatus(w, handlers.Of(r).Err())
+	return nil
+})
+
+func writeStatus(w http.ResponseWriter, err error) {
+	status := handlers.StatusOf(err)
+	if status < 100 || status > 999 {
+		status = http.StatusInternalServerError
+	}
+	w.WriteHeader(status)
+}
+
+// handleError answers for a chain that returned an error.
+func (b *boundServer) handleError(w http.ResponseWriter, r *http.Request, x *handlers.Exchange, err error) {
+	if x.Response.Hijacked() {
+		b.logError(x, r, err, nil)
+		return
+	}
+	now := time.Now()
+	r = x.Restore(r)
+	x.Fail(err)
+	if b.errors.Len() == 0 {
+		writeStatus(w, err)
+		b.logError(x, r, err, nil, now)
+		return
+	}
+	x.End = errorEnd
+	second := b.errors.Serve(w, r, errorEnd)
+	if second != nil {
+		writeStatus(w, err)
+	}
+	b.logError(x, r, err, second, now)
+}

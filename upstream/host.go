@@ -1,0 +1,136 @@
+package upstream
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Host is the shared record of one upstream: everything that handlers with the same dial text know together (HOST-1).
+// It is made by [Pool.Acquire]. All methods are safe for concurrent use.
+type Host struct {
+	pool    *Pool
+	dial    string
+	address Address
+	literal bool
+
+	refs     int // guarded by pool.mu
+	requests atomic.Int64
+	released atomic.Bool // refs reached 0 while requests were running
+	failures failures
+}
+
+// Dial returns the dial text as it was configured, placeholders unexpanded. It identifies the host.
+func (h *Host) Dial() string { return h.dial }
+
+// Address returns the parsed address of a dial text without placeholders. It reports false if the text has a
+// placeholder, or is no valid address: then the text has to be expanded and parsed for each attempt.
+func (h *Host) Address() (Address, bool) { return h.address, h.literal }
+
+// Requests returns the number of requests that are running, tunnels among them.
+func (h *Host) Requests() int64 { return h.requests.Load() }
+
+// Begin counts one request in, unless limit is positive and as many are running already: then it reports false and
+// counts nothing. The check and the count are one step, so a burst never exceeds the limit. before is the number of
+// requests that were running. Each success is paid back by one [Host.End].
+func (h *Host) Begin(limit int64) (before int64, ok bool) {
+	if limit <= 0 {
+		return h.requests.Add(1) - 1, true
+	}
+	for {
+		n := h.requests.Load()
+		if n >= limit {
+			return n, false
+		}
+		if h.requests.CompareAndSwap(n, n+1) {
+			return n, true
+		}
+	}
+}
+
+// TryAcquire is [Host.Begin] without the count: it reports whether the request may be sent.
+func (h *Host) TryAcquire(limit int64) bool {
+	_, ok := h.Begin(limit)
+	return ok
+}
+
+// End counts one request out.
+func (h *Host) End() {
+	if h.requests.Add(-1) == 0 && h.released.Load() {
+		h.pool.reap(h)
+	}
+}
+
+// Full reports whether limit is positive and that many requests are running. It is a hint for choosing among hosts;
+// [Host.Begin] decides.
+func (h *Host) Full(limit int64) bool {
+	return limit > 0 && h.requests.Load() >= limit
+}
+
+// Fail remembers one failure for the length of window, then forgets it (HC-13). A window of 0 or less is no failure.
+func (h *Host) Fail(window time.Duration) {
+	if window > 0 {
+		h.failures.add(h.pool.now(), window)
+	}
+}
+
+// Fails returns the number of failures that are remembered now.
+func (h *Host) Fails() int64 {
+	if h.failures.total.Load() == 0 {
+		return 0
+	}
+	return h.failures.count(h.pool.now())
+}
+
+// failureSteps bounds the memory of a failure window: failures that come closer together than this fraction of the
+// window share one entry and are forgotten together, with the first of them.
+const failureSteps = 256
+
+// failures is a multiset of moments at which a failure is forgotten. It needs no timer: who reads drops what is over.
+type failures struct {
+	total atomic.Int64
+	mu    sync.Mutex
+	until []expiry // ascending
+}
+
+type expiry struct {
+	at time.Time
+	n  int64
+}
+
+func (f *failures) add(now time.Time, window time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drop(now)
+	at := now.Add(window)
+	i := len(f.until)
+	for i > 0 && f.until[i-1].at.After(at) {
+		i--
+	}
+	if i > 0 && at.Sub(f.until[i-1].at) < window/failureSteps {
+		f.until[i-1].n++
+	} else {
+		f.until = append(f.until, expiry{})
+		copy(f.until[i+1:], f.until[i:])
+		f.until[i] = expiry{at: at, n: 1}
+	}
+	f.total.Add(1)
+}
+
+func (f *failures) count(now time.Time) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drop(now)
+	return f.total.Load()
+}
+
+func (f *failures) drop(now time.Time) {
+	i := 0
+	for i < len(f.until) && !f.until[i].at.After(now) {
+		f.total.Add(-f.until[i].n)
+		i++
+	}
+	if i > 0 {
+		f.until = append(f.until[:0], f.until[i:]...)
+	}
+}

@@ -1,0 +1,165 @@
+package upstream
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Transports is the process-wide registry of HTTP transports, keyed by their options and counted. Safe for concurrent
+// use.
+type Transports struct {
+	dial  DialFunc
+	proxy func(*http.Request) (*url.URL, error)
+
+	mu   sync.Mutex
+	live map[HTTPOptions]*HTTP
+}
+
+// TransportsConfig is what a registry takes from its surroundings.
+type TransportsConfig struct {
+	// Dial opens connections; nil means the real network.
+	Dial DialFunc
+	// Proxy chooses a forward proxy for a request, as http.ProxyFromEnvironment does; nil means none is ever used. Unix
+	// sockets are always dialled directly (HT-10).
+	Proxy func(*http.Request) (*url.URL, error)
+}
+
+// NewTransports returns an empty registry.
+func NewTransports(c TransportsConfig) *Transports {
+	if c.Dial == nil {
+		c.Dial = func(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error) {
+			return d.DialContext(ctx, network, address)
+		}
+	}
+	return &Transports{dial: c.Dial, proxy: c.Proxy, live: map[HTTPOptions]*HTTP{}}
+}
+
+// Acquire returns the transport of the options and counts one holder. Equal options are one transport with one pool of
+// connections, so an edit of a handler, or ten thousand handlers alike, open no connection anew. The error is that of
+// [HTTPOptions.Validate].
+func (t *Transports) Acquire(o HTTPOptions) (*HTTP, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.live[o]
+	if h == nil {
+		made, err := t.open(o)
+		if err != nil {
+			return nil, err
+		}
+		h = made
+		t.live[o] = h
+	}
+	h.refs++
+	return h, nil
+}
+
+// Release gives back what one [Transports.Acquire] took. With the last holder the idle connections are closed; busy
+// ones finish what they do and are closed then. Releasing what is not held panics.
+func (t *Transports) Release(h *HTTP) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if h.refs == 0 || t.live[h.options] != h {
+		panic("upstream: release of a transport that is not held")
+	}
+	if h.refs--; h.refs > 0 {
+		return
+	}
+	delete(t.live, h.options)
+	h.released.Store(true)
+	h.closeIdle()
+}
+
+// Len returns the number of transports that are held.
+func (t *Transports) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.live)
+}
+
+// HTTP is a [Transport] that speaks HTTP/1.1, or HTTP/2 without TLS, to upstreams. It is made by [Transports.Acquire].
+type HTTP struct {
+	options  HTTPOptions
+	refs     int // guarded by Transports.mu
+	released atomic.Bool
+
+	http1 *http.Transport
+	http2 *http.Transport // nil unless options.H2C
+}
+
+// Options returns what the transport was made from.
+func (h *HTTP) Options() HTTPOptions { return h.options }
+
+// RoundTrip implements [Transport]. A transport that was released still serves who holds on to it, but keeps none of the
+// connections.
+func (h *HTTP) RoundTrip(r *http.Request) (*http.Response, error) {
+	t := h.http1
+	if h.http2 != nil && r.Header["Upgrade"] == nil {
+		t = h.http2
+	}
+	res, err := t.RoundTrip(r)
+	if h.released.Load() {
+		// A request makes net/http keep idle connections again; this one's is closed when it becomes idle.
+		t.CloseIdleConnections()
+	}
+	return res, err
+}
+
+func (h *HTTP) closeIdle() {
+	h.http1.CloseIdleConnections()
+	if h.http2 != nil {
+		h.http2.CloseIdleConnections()
+	}
+}
+
+func (t *Transports) open(o HTTPOptions) (*HTTP, error) {
+	d, err := newDialer(o, t.dial)
+	if err != nil {
+		return nil, err
+	}
+	h := &HTTP{options: o, http1: newNetHTTP(o, d)}
+	h.http1.Proxy = direct(t.proxy)
+	if o.H2C {
+		h.http2 = newNetHTTP(o, d)
+		h.http2.Protocols.SetHTTP1(false)
+		h.http2.Protocols.SetUnencryptedHTTP2(true)
+	}
+	return h, nil
+}
+
+func newNetHTTP(o HTTPOptions, d *dialer) *http.Transport {
+	t := &http.Transport{
+		DialContext:            d.DialContext,
+		DisableKeepAlives:      !o.KeepAlive,
+		DisableCompression:     !o.Compression,
+		MaxIdleConns:           o.MaxIdleConns,
+		MaxIdleConnsPerHost:    o.MaxIdleConnsPerHost,
+		MaxConnsPerHost:        o.MaxConnsPerHost,
+		IdleConnTimeout:        o.IdleTimeout,
+		ResponseHeaderTimeout:  o.ResponseHeaderTimeout,
+		ExpectContinueTimeout:  o.ExpectContinueTimeout,
+		MaxResponseHeaderBytes: o.MaxResponseHeaderSize,
+		WriteBufferSize:        o.WriteBufferSize,
+		ReadBufferSize:         o.ReadBufferSize,
+		Protocols:              new(http.Protocols),
+	}
+	t.Protocols.SetHTTP1(true)
+	return t
+}
+
+// direct keeps requests to other networks than tcp away from a forward proxy.
+func direct(proxy func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	if proxy == nil {
+		return nil
+	}
+	return func(r *http.Request) (*url.URL, error) {
+		if strings.HasPrefix(r.URL.Host, hostMark) {
+			return nil, nil
+		}
+		return proxy(r)
+	}
+}
