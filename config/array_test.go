@@ -45,7 +45,7 @@ func TestLongArrays(t *testing.T) {
 			label[e] = a.Label(i)
 		}
 		relabelled := 0
-		for step := range 1500 {
+		for step := range 500 {
 			old, was := a, slices.Clone(want)
 			e := NewString(fmt.Sprint("new", step))
 			switch k := r.IntN(6); {
@@ -55,7 +55,7 @@ func TestLongArrays(t *testing.T) {
 					more = append(more, stringsOf(step*10_000, r.IntN(1500))...)
 				}
 				a, want = a.withAppended(more), append(slices.Clone(want), more...)
-			case k == 1 || k == 2 && step%200 > 100:
+			case k == 1 || k == 2 && step%100 > 50:
 				i := r.IntN(len(want) + 1)
 				if r.IntN(3) == 0 {
 					i = 0
@@ -74,15 +74,20 @@ func TestLongArrays(t *testing.T) {
 					}
 				}
 			}
-			if step%20 == 0 {
+			if step%25 == 0 {
 				checkArray(t, a, want)
 				checkArray(t, old, was)
 			}
 			moved := false
-			for i, e := range want {
-				l, ok := label[e]
-				moved = moved || ok && l != a.Label(i)
-				label[e] = a.Label(i)
+			i := 0
+			for _, c := range runs(a) {
+				for k := range c.kids {
+					e, is := want[i], c.label(k)
+					was, ok := label[e]
+					moved = moved || ok && was != is
+					label[e] = is
+					i++
+				}
 			}
 			if moved && a.Label(0) != 0 {
 				t.Fatal("elements have other labels, though the array was not labelled afresh")
@@ -92,7 +97,7 @@ func TestLongArrays(t *testing.T) {
 			}
 			checkSpans(t, old, a)
 		}
-		if relabelled > 200 {
+		if relabelled > 100 {
 			t.Errorf("seed %d: labelled afresh %d times", seed, relabelled)
 		}
 	}
@@ -102,13 +107,14 @@ func TestLongArrays(t *testing.T) {
 func checkSpans(t *testing.T, old, new *Node) []Span {
 	t.Helper()
 	spans := DiffArrays(old, new)
+	from, to := old.elements(), new.elements()
 	i, j := 0, 0
 	for _, s := range append(slices.Clone(spans), Span{old.Len(), old.Len(), new.Len(), new.Len()}) {
 		if s.OldStart-i != s.NewStart-j || s.OldStart < i || s.OldEnd < s.OldStart || s.NewEnd < s.NewStart {
 			t.Fatalf("spans %v of %d and %d elements", spans, old.Len(), new.Len())
 		}
 		for ; i < s.OldStart; i, j = i+1, j+1 {
-			if old.Index(i) != new.Index(j) {
+			if from[i] != to[j] {
 				t.Fatalf("elements %d and %d outside of %v differ", i, j, spans)
 			}
 		}

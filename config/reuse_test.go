@@ -61,6 +61,8 @@ func TestReuseArrays(t *testing.T) {
 		{"other id", list(id("1", "a"), c), list(id("2", "a"), c), []int{-1, 1}, []int{-1, 1}},
 		{"new id", list(b, c), list(`{"@id":"n","v":["b"]}`, c), []int{-1, 1}, []int{0, 1}},
 		{"middle replaced", list(a, b, b, c), list(a, x, c), []int{0, -1, 3}, []int{0, 1, 3}},
+		{"moved into a gap", list(a, x, c, b), list(a, b, c), []int{0, 3, 2}, []int{0, -1, 2}},
+		{"an id twice", list(id("1", "a"), c), list(id("1", "x"), id("1", "x")), []int{-1, -1}, []int{0, -1}},
 		{"from nothing", list(), list(a), []int{-1}, []int{-1}},
 	} {
 		old, new := parse(t, k.old), parse(t, k.new)
@@ -89,6 +91,36 @@ func TestReuseArrays(t *testing.T) {
 	}
 	if Reuse(nil, old) != old || Reuse(old, nil) != nil || Reuse(old, NewNull()).Kind() != Null {
 		t.Error("reuse of unlike values is wrong")
+	}
+}
+
+// TestReuseLabelsRunOut inserts where there is no label left.
+func TestReuseLabelsRunOut(t *testing.T) {
+	kids := stringsOf(0, 3)
+	for _, labels := range [][]int64{{0, 1, 2}, {noLabel + 1, 0, 1<<63 - 1}} {
+		old := arrayOf(split(nil, kids, labels))
+		for i := range 4 {
+			want := slices.Insert(slices.Clone(kids), i, NewString("x"), NewString("y"))
+			got := Reuse(old, NewArray(want))
+			if !slices.Equal(got.elements(), want) {
+				t.Error("the array is another")
+			}
+			checkTree(t, got)
+		}
+	}
+}
+
+// TestEqualHistories compares long arrays of equal content whose elements have other labels.
+func TestEqualHistories(t *testing.T) {
+	a := NewArray(stringsOf(0, 1200)).withoutElement(7).withInserted(600, NewString("x"))
+	b := NewArray(a.Clone().elements())
+	c := b.withElement(900, NewString("y"))
+	d := NewArray(stringsOf(0, 1200)).withElement(5, NewString("z"))
+	if !Equal(a, b) || !Equal(b, a) || Equal(a, c) || !Equal(d, NewArray(d.elements())) || !Equal(d, d.relabelled()) {
+		t.Error("equality depends on the history")
+	}
+	if !equalPlain(a, b) || equalPlain(a, c) || !equalArrays(a, b) || equalArrays(a, c) || equalArrays(b, c) {
+		t.Error("arrays are compared wrongly")
 	}
 }
 

@@ -29,6 +29,19 @@ func (x *Exchange) Fail(err error) {
 	x.Set("http.error.trace", e.Trace)
 }
 
+// Restore undoes what handlers did to the method, the URL and the remote
+// address of the request; headers, body and variables stay as they are.
+func (x *Exchange) Restore(r *http.Request) *http.Request {
+	if now := x.request; now != nil {
+		r = now
+	}
+	o := &x.Original
+	r.Method, r.RequestURI, r.RemoteAddr = o.Method, o.RequestURI, o.RemoteAddr
+	u := o.URL
+	r.URL = &u
+	return r
+}
+
 // ErrStatus is the status of the error being handled, and whether it has one
 // of its own.
 func (x *Exchange) ErrStatus() (int, bool) {

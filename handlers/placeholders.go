@@ -119,12 +119,13 @@ func (x *Exchange) findGlobal(name string) found {
 	return found{}
 }
 
-// findVar always knows the name. The start time need not be stored to be found.
+// findVar always knows the name.
 func (x *Exchange) findVar(name string) found {
-	if v, ok := x.vars[name]; ok || name != "start_time" {
-		return valueOf(v)
+	if _, own := x.vars[name]; !own && name == "client_ip" {
+		ip, _ := x.ClientIP()
+		return textOf(ip)
 	}
-	return valueOf(x.Start)
+	return valueOf(x.Var(name))
 }
 
 func (x *Exchange) shutdownAt() time.Time {

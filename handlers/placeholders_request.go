@@ -34,24 +34,9 @@ func (x *Exchange) findRequest(name string) found {
 		return textOf(r.Proto)
 	case "proto_name":
 		return textOf(protoName(r.Proto))
-	case "uri":
-		return textOf(requestURI(r))
-	case "uri_escaped":
-		return textOf(url.QueryEscape(requestURI(r)))
-	case "body":
-		return x.findBody(false)
-	case "body_base64":
-		return x.findBody(true)
-	case "uuid":
-		return textOf(x.uuid())
-	case "duration":
-		return valueOf(time.Since(x.Start))
-	case "duration_ms":
-		return valueOf(float64(time.Since(x.Start)) / float64(time.Millisecond))
-	case "orig_method":
-		return textOf(x.Original.Method)
-	case "orig_uri":
-		return textOf(x.Original.RequestURI)
+	}
+	if f := x.findExchange(r, name); f.known() {
+		return f
 	}
 	family, rest, dotted := strings.Cut(name, ".")
 	switch {
@@ -75,6 +60,31 @@ func (x *Exchange) findRequest(name string) found {
 		return findCookie(r.Header["Cookie"], rest)
 	case "tls":
 		return findTLS(r.TLS, rest)
+	}
+	return found{}
+}
+
+// findExchange resolves the plain names that are made rather than read.
+func (x *Exchange) findExchange(r *http.Request, name string) found {
+	switch name {
+	case "uri":
+		return textOf(requestURI(r))
+	case "uri_escaped":
+		return textOf(url.QueryEscape(requestURI(r)))
+	case "body":
+		return x.findBody(false)
+	case "body_base64":
+		return x.findBody(true)
+	case "uuid":
+		return textOf(x.uuid())
+	case "duration":
+		return valueOf(time.Since(x.Start))
+	case "duration_ms":
+		return valueOf(float64(time.Since(x.Start)) / float64(time.Millisecond))
+	case "orig_method":
+		return textOf(x.Original.Method)
+	case "orig_uri":
+		return textOf(x.Original.RequestURI)
 	}
 	return found{}
 }

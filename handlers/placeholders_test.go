@@ -408,32 +408,3 @@ func FuzzQueryText(f *testing.F) {
 		}
 	})
 }
-
-func TestCleanPath(t *testing.T) {
-	tests := []struct {
-		path  string
-		merge bool
-		want  string
-	}{
-		{"//foo", true, "/foo"},
-		{"//foo", false, "//foo"},
-		{"/foo//bar/", true, "/foo/bar/"},
-		{"/foo/./.././bar", false, "/bar"},
-		{"/foo//./..//./bar", false, "/foo//bar"},
-		{"/foo///./..//./bar", false, "/foo///bar"},
-		{"/foo///./..//.", false, "/foo//"},
-		{"", true, "/"}, {"", false, "/"}, {"/", true, "/"}, {"//", true, "/"}, {"//", false, "//"},
-		{"foo", true, "/foo"}, {"foo/", false, "/foo/"},
-		{"/a/.", true, "/a"}, {"/a/./", true, "/a/"}, {"/a/..", true, "/"}, {"/a/../", true, "/"}, {"/../../x", true, "/x"},
-		{"/b/../a/c", true, "/a/c"}, {"/.hidden/..x/x..", true, "/.hidden/..x/x.."}, {"/..", false, "/"},
-		{"/a/%2e%2e/b", true, "/a/%2e%2e/b"}, {"/a//..", true, "/"}, {"/a//..", false, "/a"},
-	}
-	for _, tt := range tests {
-		if got := CleanPath(tt.path, tt.merge); got != tt.want {
-			t.Errorf("CleanPath(%q, %v) = %q, want %q", tt.path, tt.merge, got, tt.want)
-		}
-	}
-	if n := testing.AllocsPerRun(100, func() { CleanPath("/a/b/c.txt", true) }); n != 0 {
-		t.Errorf("a clean path costs %v allocations", n)
-	}
-}

@@ -119,3 +119,10 @@ func (g *Generation) checkDrained() {
 		g.drained.Do(g.onDrain)
 	}
 }
+
+// pinNow pins a generation that is kept by another pin or by the applier.
+func (g *Generation) pinNow() pin {
+	p := pin{g, &g.shards[rand.Uint32N(pinShards)]}
+	p.shard.n.Add(1)
+	return p
+}

@@ -1,9 +1,11 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -34,7 +36,8 @@ type Server struct {
 	routes    *route.List
 	errors    *route.List
 	named     map[string]*route.Route
-	client    clientip.Config
+	source    clientip.Source
+	client    clientip.Options
 	filter    *clientip.HeaderFilter
 	access    *logs.Access
 	https     AutoHTTPSConfig
@@ -65,7 +68,11 @@ func compileServer(env *module.Env, c *ServerConfig) (*Server, error) {
 	}
 	var ps schema.Problems
 	fail := func(pointer string, err error) {
-		if err != nil {
+		var several schema.Problems
+		switch {
+		case errors.As(err, &several):
+			ps = append(ps, several.Under(pointer)...)
+		case err != nil:
 			ps = append(ps, schema.Problem{Pointer: pointer, Message: err.Error()})
 		}
 	}
@@ -73,15 +80,15 @@ func compileServer(env *module.Env, c *ServerConfig) (*Server, error) {
 		fail("/tls_connection_policies", fmt.Errorf("TLS is not supported yet, and the server must not speak in clear text by mistake: remove tls_connection_policies and set \"automatic_https\": {\"disable\": true}"))
 	}
 	ps = append(ps, s.listenOn(env, c)...)
-	s.client = clientip.Config{Headers: clientHeaders(c), Strict: c.TrustedProxiesStrict > 0, Unix: c.TrustedProxiesUnix}
+	s.client = clientip.Options{Headers: clientHeaders(c), Strict: c.TrustedProxiesStrict > 0, Unix: c.TrustedProxiesUnix}
 	if c.TrustedProxies.Set() {
-		s.client.Source = c.TrustedProxies.Value()
+		s.source = c.TrustedProxies.Value()
 	}
 	var err error
 	s.filter, err = clientip.NewHeaderFilter(c.ExpectedUnderscoreHeaders, c.ExpectedDotHeaders)
 	fail("", err)
 	if c.Logs != nil {
-		s.access, err = logs.NewAccess(c.Logs)
+		s.access, err = logs.NewAccess(c.Logs, env.Expand)
 		fail("/logs", err)
 	}
 	if len(ps) > 0 {
@@ -213,4 +220,10 @@ func (s *Server) wantsHTTPS(app *App) string {
 }
 
 // ClientOf implements handlers.Client.
-func (s *Server) ClientOf(r *http.Request) (ip string, trusted bool) { return s.client.Of(r) }
+func (s *Server) ClientOf(r *http.Request) (ip string, trusted bool) {
+	var prefixes []netip.Prefix
+	if s.source != nil {
+		prefixes = s.source.Prefixes(r)
+	}
+	return clientip.Find(r.RemoteAddr, r.Header, prefixes, s.client)
+}

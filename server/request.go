@@ -3,11 +3,13 @@ package server
 import (
 	"errors"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/server/logs"
+	"go.uber.org/zap"
 )
 
 // request is the state of one request, in one piece of memory.
@@ -18,6 +20,7 @@ type request struct {
 	server   *boundServer
 	snapshot logs.Snapshot
 	body     *handlers.CountingBody
+	elapsed  time.Duration // until the primary chain returned
 }
 
 const maxMethod = 32
@@ -52,11 +55,11 @@ func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globa
 	w.Header()["Server"] = serverName
 	defer q.finish(r)
 	if err := b.admit(r); err != nil {
-		b.handleError(&q.response, r, x, err)
+		q.handleError(&q.response, r, err)
 		return
 	}
 	if err := b.routes.Serve(&q.response, r, primaryEnd); err != nil {
-		b.handleError(&q.response, r, x, err)
+		q.handleError(&q.response, r, err)
 	}
 }
 
@@ -116,23 +119,38 @@ func writeStatus(w http.ResponseWriter, err error) {
 }
 
 // handleError answers for a chain that returned an error.
-func (b *boundServer) handleError(w http.ResponseWriter, r *http.Request, x *handlers.Exchange, err error) {
-	if x.Response.Hijacked() {
-		b.logError(x, r, err, nil)
+func (q *request) handleError(w http.ResponseWriter, r *http.Request, err error) {
+	b, x := q.server, &q.exchange
+	q.elapsed = time.Since(x.Start)
+	entry := logs.ErrorEntry{Request: r, Snapshot: q.snapshot, Exchange: x, Err: err, Duration: q.elapsed}
+	if !q.response.Hijacked() {
+		r = x.Restore(r)
+		x.Fail(err)
+		if b.errors.Len() > 0 {
+			x.End = errorEnd
+			entry.Second = b.errors.Serve(w, r, errorEnd)
+			entry.Handled = entry.Second == nil
+		}
+		if !entry.Handled {
+			writeStatus(w, err)
+		}
+	}
+	logs.LogError(b.process.Logs.Current(), b.access, entry)
+}
+
+// logAccess writes the access log entry, if there is to be one.
+func (q *request) logAccess() {
+	if !q.snapshot.Taken() {
 		return
 	}
-	now := time.Now()
-	r = x.Restore(r)
-	x.Fail(err)
-	if b.errors.Len() == 0 {
-		writeStatus(w, err)
-		b.logError(x, r, err, nil, now)
-		return
+	if q.elapsed == 0 {
+		q.elapsed = time.Since(q.exchange.Start)
 	}
-	x.End = errorEnd
-	second := b.errors.Serve(w, r, errorEnd)
-	if second != nil {
-		writeStatus(w, err)
-	}
-	b.logError(x, r, err, second, now)
+	q.server.access.Log(q.server.process.Logs.Current(), logs.AccessEntry{Snapshot: q.snapshot, Exchange: &q.exchange, Duration: q.elapsed})
+}
+
+func (q *request) logPanic(r *http.Request, failure any) {
+	q.server.process.Logs.Current().Logger("http.stdlib").Error("a handler panicked; the connection was cut",
+		zap.Any("panic", failure), zap.String("method", r.Method), zap.String("host", r.Host), zap.String("uri", q.exchange.Original.RequestURI),
+		zap.ByteString("stack", debug.Stack()))
 }

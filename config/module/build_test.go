@@ -108,7 +108,7 @@ func newWorld(t *testing.T) *world {
 			}
 			return next
 		}),
-	}, map[string]string{"t.leaves.future": "it comes later"}, nil)
+	}, map[string]string{"t.leaves.future": "it comes later"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestCaseAndNullAndDefaults(t *testing.T) {
 }
 
 func TestPanicInCompileIsAProblem(t *testing.T) {
-	table, err := NewTable([]Spec{New("t.root", "Panics.", nil, func(*Env, *leafConfig) (any, error) { panic(errors.New("boom")) })}, nil, nil)
+	table, err := NewTable([]Spec{New("t.root", "Panics.", nil, func(*Env, *leafConfig) (any, error) { panic(errors.New("boom")) })}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

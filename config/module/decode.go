@@ -75,6 +75,9 @@ var (
 
 // of returns the decode function of t. The tag matters where Refs are inside.
 func (p *planner) of(t reflect.Type, tag reflect.StructTag) decodeFunc {
+	if s, ok := reflect.Zero(t).Interface().(slotTagger); ok {
+		tag = s.SlotTag()
+	}
 	key := planKey{t, slotOf(tag)}
 	if f := p.made[key]; f != nil {
 		return func(d *decoding, n *config.Node, v reflect.Value) any { return (*f)(d, n, v) }
@@ -379,3 +382,7 @@ func bounds(r schema.Rules) string {
 	}
 	return strings.Join(parts, " and ")
 }
+
+// slotTagger is implemented by configs that are lists or maps of Refs, which
+// have no field to carry the tag.
+type slotTagger interface{ SlotTag() reflect.StructTag }

@@ -59,7 +59,7 @@ func (Ref[T]) valueType() reflect.Type { return reflect.TypeFor[T]() }
 // JSONShapeOf leaves the slot open but names what belongs into it.
 func (Ref[T]) JSONShapeOf(tag reflect.StructTag) schema.Schema {
 	s := slotOf(tag)
-	return schema.Schema{"x-module": map[string]any{"namespace": s.namespace, "inline": s.inline, "fixed": s.fixed}}
+	return schema.Schema{"x-module": map[string]any{"namespace": s.namespace, "inline": s.inline, "fixed": s.fixed, "keyed": s.keyed}}
 }
 
 // MarshalJSON prints the child's subtree.

@@ -31,10 +31,9 @@ type entry struct {
 // cannot be decoded or described, is an error. Modules in refused are known by
 // name but not available; the text says why, and is part of the error that a
 // document naming one gets.
-func NewTable(specs []Spec, refused map[string]string, comment func(string) string) (*Table, error) {
+func NewTable(specs []Spec, refused map[string]string) (*Table, error) {
 	t := &Table{specs: make(map[string]*entry, len(specs)), refused: refused, byName: map[string][]string{}}
 	plans := &planner{made: map[planKey]*decodeFunc{}}
-	reflector := schema.Reflector{Comment: comment}
 	var errs []error
 	for _, s := range specs {
 		if err := s.check(); err != nil {
@@ -46,17 +45,15 @@ func NewTable(specs []Spec, refused map[string]string, comment func(string) stri
 			continue
 		}
 		e := &entry{Spec: s}
+		e.schema = e.describe(nil)
 		if s.list == nil {
 			e.decode = plans.of(s.config, "")
-			e.schema = reflector.Reflect(s.config, s.defaults)
 			v, err := schema.Compile(s.ID, e.schema)
 			if err != nil {
 				errs = append(errs, err)
 				continue
 			}
 			e.validator = v
-		} else {
-			e.schema = schema.Schema{"type": "array", "items": map[string]any{"x-module": map[string]any{"namespace": "", "inline": "", "fixed": s.list.element}}}
 		}
 		t.specs[s.ID] = e
 		t.order = append(t.order, s.ID)
@@ -67,6 +64,14 @@ func NewTable(specs []Spec, refused map[string]string, comment func(string) stri
 		}
 	}
 	return t, errors.Join(errs...)
+}
+
+// describe derives the schema of one module, child slots left open.
+func (e *entry) describe(comment func(string) string) schema.Schema {
+	if e.list != nil {
+		return schema.Schema{"type": "array", "items": map[string]any{"x-module": map[string]any{"namespace": "", "inline": "", "fixed": e.list.element}}}
+	}
+	return schema.Reflector{Comment: comment}.Reflect(e.config, e.defaults)
 }
 
 // names lists the modules of a namespace in table order.

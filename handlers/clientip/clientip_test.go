@@ -140,7 +140,7 @@ func FuzzFind(f *testing.F) {
 
 func build(t *testing.T, json string) (module.Result, error) {
 	t.Helper()
-	table, err := module.NewTable(Specs(), nil, func(string) string { return "" })
+	table, err := module.NewTable(Specs(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

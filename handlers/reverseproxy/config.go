@@ -4,6 +4,7 @@ import (
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/rewriteops"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -40,11 +41,11 @@ type Config struct {
 	StreamTimeout module.Duration `json:"stream_timeout"`
 	// StreamBufferSize is the bytes of the copy buffer for each direction of an upgraded connection. Default: 0, 32 KiB.
 	StreamBufferSize int `json:"stream_buffer_size"`
-	// StreamCloseDelay is how long upgraded connections live on after an edit has removed or changed this handler. Default:
-	// no end: an edit closes none.
-	StreamCloseDelay *module.Duration `json:"stream_close_delay"`
+	// StreamCloseDelay is how long upgraded connections live on after an edit has removed or changed this handler. Default: 0,
+	// without end: an edit closes none.
+	StreamCloseDelay module.Duration `json:"stream_close_delay"`
 	// Rewrite changes the request that is sent to the upstream, and only that.
-	Rewrite *Rewrite `json:"rewrite"`
+	Rewrite *rewriteops.Config `json:"rewrite"`
 	// HandleResponse is not supported yet.
 	HandleResponse []*config.Node `json:"handle_response"`
 	// VerboseLogs adds very detailed lines about copying and retries to the debug log. Default: false.

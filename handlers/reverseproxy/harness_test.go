@@ -35,7 +35,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, pool: upstream.NewPool(nil), transports: upstream.NewTransports(upstream.TransportsConfig{})}
-	table, err := module.NewTable(append(Specs(), testMatchers()...), nil, nil)
+	table, err := module.NewTable(append(Specs(), testMatchers()...), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/sluiceproxy/sluice/handlers/headerops"
+	"github.com/sluiceproxy/sluice/handlers/rewriteops"
 	"github.com/sluiceproxy/sluice/schema"
 )
 
@@ -27,16 +28,22 @@ type ResponseHeaders struct {
 type operations struct {
 	request  *headerops.Compiled
 	response *headerops.Compiled
+	rewrite  *rewriteops.Compiled
+	method   bool // rewrite has a method
 }
 
 func compileOperations(c *Config) (operations, schema.Problems) {
 	var o operations
 	var problems schema.Problems
+	var err error
+	if o.rewrite, err = rewriteops.Compile(c.Rewrite); err != nil {
+		problems = append(problems, problemsUnder("/rewrite", err)...)
+	}
+	o.method = c.Rewrite != nil && c.Rewrite.Method != ""
 	if c.Headers == nil {
-		return o, nil
+		return o, problems
 	}
 	both := headerops.Options{AllowBoth: true} // REQ-17
-	var err error
 	if o.request, err = headerops.Compile(c.Headers.Request, both); err != nil {
 		problems = append(problems, problemsUnder("/headers/request", err)...)
 	}
@@ -61,6 +68,23 @@ func (o *operations) any() bool { return o.request != nil }
 
 // down reports whether answers are changed.
 func (o *operations) down() bool { return o.response != nil }
+
+// rewriteCopy applies rewrite to the outgoing copy (REQ-3). A method of GET or HEAD takes the body from it, which stays
+// unread for later handlers (REQ-4).
+func (o *operations) rewriteCopy(p *proxying) {
+	if o.rewrite == nil {
+		return
+	}
+	out := p.out
+	shown := p.x.Request()
+	p.x.SetRequest(out)
+	changed := o.rewrite.Apply(out, p.x)
+	p.x.SetRequest(shown)
+	out.RequestURI = ""
+	if changed && o.method && (out.Method == http.MethodGet || out.Method == http.MethodHead) {
+		out.Body, out.ContentLength = nil, 0
+	}
+}
 
 // up applies the operations to the outgoing copy (REQ-15, REQ-16).
 func (o *operations) up(p *proxying) { o.request.ApplyToRequest(p.out, p.x) }

@@ -34,9 +34,7 @@ func (p *proxying) prepare() error {
 	h := endToEnd(in.Header, spareFields)
 	out.Header = h.fields
 	p.translateConnect()
-	if err := p.h.ops.rewriteCopy(p); err != nil {
-		return handlers.NewError(http.StatusInternalServerError, err)
-	}
+	p.h.ops.rewriteCopy(p)
 	if err := p.readBody(); err != nil {
 		return err
 	}

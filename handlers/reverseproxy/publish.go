@@ -1,6 +1,10 @@
 package reverseproxy
 
-import "github.com/sluiceproxy/sluice/handlers/vars"
+import (
+	"net/http"
+
+	"github.com/sluiceproxy/sluice/handlers/vars"
+)
 
 // publish makes the placeholders of p known to its exchange, which asks p when one is looked up.
 func publish(p *proxying) {
@@ -25,6 +29,17 @@ func (p *proxying) publishAll() {
 	for field := range p.responseHeader {
 		p.publishOne(scopePrefix + "header." + field)
 	}
+}
+
+// withdraw takes back what an earlier attempt has set.
+func (p *proxying) withdraw(header http.Header) {
+	if p.lazy || p.retries == 0 {
+		return
+	}
+	for field := range header {
+		p.x.Unset(scopePrefix + "header." + field)
+	}
+	p.publishAll()
 }
 
 func (p *proxying) publishOne(name string) {

@@ -71,6 +71,7 @@ func (p *proxying) mayRetry(how outcome) bool {
 		return p.out.Method == http.MethodGet
 	}
 	p.isTransportError = true
+	p.publishAll()
 	ok := p.matchRetry(false)
 	p.isTransportError = false
 	return ok
@@ -83,8 +84,8 @@ func (p *proxying) wantsRetry() bool {
 
 // matchRetry tests the outgoing copy (LB-5). An error of a matcher means no (LB-8).
 func (p *proxying) matchRetry(response bool) bool {
+	defer p.x.SetRequest(p.x.Request())
 	p.x.SetRequest(p.out)
-	defer p.x.SetRequest(p.in)
 	for _, set := range p.h.retry.match {
 		if response && !set.response {
 			continue

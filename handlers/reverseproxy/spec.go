@@ -80,8 +80,8 @@ func newUpstream(c UpstreamConfig) *Upstream {
 // own hands over what has to be acquired: the hosts, and the end of the tunnels if they have one.
 func (h *Handler) own(env *module.Env, c *Config) {
 	env.Own(module.Acquired(h.acquire, h.release))
-	if c.StreamCloseDelay != nil {
-		h.tunnels = &tunnels{delay: time.Duration(*c.StreamCloseDelay)}
+	if c.StreamCloseDelay > 0 {
+		h.tunnels = &tunnels{delay: time.Duration(c.StreamCloseDelay)}
 		env.Own(module.Acquired(func() error { return nil }, h.tunnels.unload))
 	}
 }

@@ -109,7 +109,7 @@ func (u *uri) apply(target *url.URL, s vars.Scope) {
 	if u.hasQuery {
 		parts := u.query
 		if len(parts) == 0 && injected != "" {
-			parts = components(noBraces.Replace(injected))
+			parts = components(withoutBraces(injected))
 		}
 		query = makeQuery(parts, s)
 	}
@@ -140,8 +140,10 @@ func (u *uri) makePath(target *url.URL, s vars.Scope) (path, query string) {
 	return decode(path), query
 }
 
-// noBraces keeps inserted text from being expanded.
-var noBraces = strings.NewReplacer("{", "%7B", "}", "%7D")
+// withoutBraces keeps inserted text from being expanded.
+func withoutBraces(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "{", "%7B"), "}", "%7D")
+}
 
 // decode leaves a path that is not well escaped as it is.
 func decode(path string) string {

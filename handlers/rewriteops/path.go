@@ -5,8 +5,8 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/internal/urlpath"
 )
 
 type substring struct {
@@ -37,13 +37,13 @@ func (c *Compiled) changePath(u *url.URL, s vars.Scope) {
 				prefix = "/" + prefix
 			}
 			merge := !strings.Contains(prefix, "//")
-			modify(u, func(p string) string { return stripPrefix(handlers.CleanPath(p, merge), prefix) })
+			modify(u, func(p string) string { return stripPrefix(urlpath.Clean(p, merge), prefix) })
 		}
 	}
 	if c.suffix != nil {
 		if suffix := c.suffix.Expand(s, vars.All, ""); suffix != "" {
 			merge := !strings.Contains(suffix, "//")
-			modify(u, func(p string) string { return stripSuffix(handlers.CleanPath(p, merge), suffix) })
+			modify(u, func(p string) string { return stripSuffix(urlpath.Clean(p, merge), suffix) })
 		}
 	}
 	for i := range c.substrings {
@@ -63,7 +63,7 @@ func (t *substring) apply(u *url.URL, s vars.Scope) {
 	}
 	with := t.replace.Expand(s, vars.All, "")
 	modify(u, func(p string) string {
-		return strings.Replace(handlers.CleanPath(p, t.merge), find, with, t.limit)
+		return strings.Replace(urlpath.Clean(p, t.merge), find, with, t.limit)
 	})
 	u.RawQuery = strings.Replace(u.RawQuery, find, with, t.limit)
 }

@@ -1,7 +1,6 @@
 package route
 
 import (
-	"net"
 	"net/http"
 	"strings"
 
@@ -102,16 +101,5 @@ func (c *cursor) following(r *http.Request, last *entry) *entry {
 func (c *cursor) look(r *http.Request) {
 	c.looked, c.rawHost, c.rawPath = true, r.Host, r.URL.Path
 	path := strings.ToLower(urlpath.Clean(r.URL.Path, true))
-	c.buckets = c.list.candidates(hostOf(r.Host), path, c.space[:0])
-}
-
-// hostOf is the host without port and brackets, in lower case.
-func hostOf(hostport string) string {
-	host := hostport
-	if strings.IndexByte(hostport, ':') >= 0 {
-		if h, _, err := net.SplitHostPort(hostport); err == nil {
-			host = h
-		}
-	}
-	return strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
+	c.buckets = c.list.candidates(urlpath.Host(r.Host), path, c.space[:0])
 }

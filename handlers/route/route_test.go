@@ -13,13 +13,14 @@ import (
 
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/internal/urlpath"
 )
 
 // names matches hosts exactly or by a leading "*." label.
 type names []string
 
 func (n names) Match(r *http.Request) (bool, error) {
-	host := hostOf(r.Host)
+	host := strings.ToLower(urlpath.Host(r.Host))
 	return slices.ContainsFunc(n, func(p string) bool {
 		if rest, ok := strings.CutPrefix(p, "*."); ok {
 			i := strings.IndexByte(host, '.')

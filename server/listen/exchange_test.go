@@ -196,7 +196,7 @@ func TestExchange(t *testing.T) {
 					addrs = append(addrs, fmt.Sprintf("[::1]:%d", port))
 				}
 				l := startLoad(addrs...)
-				for range 4 {
+				for range 15 {
 					apply(t, m, echoLine, second)
 					if len(addrs) > 0 {
 						l.progress(t, 20)

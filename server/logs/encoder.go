@@ -173,13 +173,15 @@ func levelFormats() []named[zapcore.LevelEncoder] {
 	}
 }
 
+// timeEncoder does not use zap's float formats: they convert the nanoseconds
+// since 1970 as one number, which turns .25 into .2499998.
 func timeEncoder(format string, local bool) zapcore.TimeEncoder {
 	layout := format
 	switch format {
 	case "unix_seconds_float":
-		return zapcore.EpochTimeEncoder
+		return func(t time.Time, enc zapcore.PrimitiveArrayEncoder) { enc.AppendFloat64(float64(t.Unix()) + float64(t.Nanosecond())/1e9) }
 	case "unix_milli_float":
-		return zapcore.EpochMillisTimeEncoder
+		return func(t time.Time, enc zapcore.PrimitiveArrayEncoder) { enc.AppendFloat64(float64(t.Unix())*1e3 + float64(t.Nanosecond())/1e6) }
 	case "unix_nano":
 		return zapcore.EpochNanosTimeEncoder
 	case "iso8601":

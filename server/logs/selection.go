@@ -58,11 +58,11 @@ func (s *selection) takes(name string, core bool) bool {
 
 // mayTake reports whether name, or a logger below it, is taken.
 func (s *selection) mayTake(name string, core bool) bool {
-	if s.takes(name, core) {
+	if name == "" || s.takes(name, core) {
 		return true
 	}
 	return slices.ContainsFunc(s.include, func(entry string) bool {
-		return (name == "" || covers(name, entry)) && s.takes(entry, core)
+		return covers(name, entry) && s.takes(entry, core)
 	})
 }
 

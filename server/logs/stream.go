@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,7 +43,7 @@ type stream struct {
 	closed         bool
 	waiters        int
 	moved          chan struct{} // closed when w.Write has returned
-	lost           int64         // lines, since takeLost
+	lost           atomic.Int64  // lines, since takeLost
 	err            error
 }
 
@@ -58,7 +59,7 @@ func (s *stream) write(p []byte, urgent bool) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.room(len(p)) {
-		s.lost++
+		s.lost.Add(1)
 		return 0, errBlocked
 	}
 	if s.closed {
@@ -145,7 +146,7 @@ func (s *stream) drain() {
 		s.mu.Lock()
 		if err != nil {
 			s.err = fmt.Errorf("writing log entries: %w", err)
-			s.lost += int64(bytes.Count(batch[min(max(n, 0), len(batch)):], []byte{'\n'}))
+			s.lost.Add(int64(bytes.Count(batch[min(max(n, 0), len(batch)):], []byte{'\n'})))
 		}
 		s.out += int64(len(batch))
 		if cap(batch) <= maxSpare {
@@ -195,12 +196,13 @@ func (s *stream) close() error {
 // takeLost is the number of lines dropped since the last call, once the writer
 // moves again.
 func (s *stream) takeLost() int64 {
+	if s.lost.Load() == 0 {
+		return 0
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stuck {
 		return 0
 	}
-	n := s.lost
-	s.lost = 0
-	return n
+	return s.lost.Swap(0)
 }

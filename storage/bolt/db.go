@@ -13,6 +13,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/sluiceproxy/sluice/storage"
+	"github.com/sluiceproxy/sluice/storage/internal/fsx"
 )
 
 var (
@@ -94,6 +95,7 @@ func (s *Store) tryOpen(readOnly bool) error {
 // abandon closes the file under the database, whatever state that is in.
 func (s *Store) abandon() {
 	if s.file != nil {
+		fsx.Unlock(s.file) // its mapping may stay, and hold the lock
 		s.file.Close()
 	}
 	s.db, s.file = nil, nil

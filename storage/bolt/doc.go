@@ -25,7 +25,7 @@
 // states that someone has to think about. In the database a snapshot exists
 // from the moment the transaction with its checksum is committed, and a copy
 // of one file is a backup. What speaks against it, that bbolt has one writer,
-// is answered by size: a snapshot goes in pieces of 32 KB, at most 256 KB to a
+// is answered by size: a snapshot goes in pieces of 32 KB, two to a
 // transaction, with a pause as long as the transaction took after each. A
 // commit waits for one of them at most, and every other one finds the
 // database free. Pruning works the same way.

@@ -289,8 +289,42 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// checkSyncs requires a sync between the last write and each acknowledgement,
-// and at most two for a commit.
+// TestCommitCost: a commit without work in the background is two syncs, and
+// writes a few pages beside its edits.
+func TestCommitCost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sluice.db")
+	s := mustOpen(t, path, options(t))
+	s.Close()
+	syncs, grown, written := 0, 0, 0
+	ops := trace(t, "trace-plain", path)
+	checkSyncs(t, ops)
+	for ops[len(ops)-1].kind != 'a' { // what Close does
+		ops = ops[:len(ops)-1]
+	}
+	for _, o := range ops {
+		switch o.kind {
+		case 's':
+			syncs++
+		case 't':
+			grown++
+		case 'w':
+			written += len(o.data)
+		}
+	}
+	edits := 0
+	for n := uint64(1); n <= 25*groupSize; n++ {
+		edits += len(scripted(n).Body)
+	}
+	if syncs > 2*25+grown || grown > 1 {
+		t.Errorf("25 commits took %d syncs and %d truncations", syncs, grown)
+	}
+	if most := 3*edits + 25*10*os.Getpagesize(); written > most {
+		t.Errorf("25 commits with edits of %d bytes wrote %d bytes, at most %d were expected", edits, written, most)
+	}
+	t.Logf("25 commits with edits of %d bytes: %d syncs, %d truncations, %d bytes written", edits, syncs, grown, written)
+}
+
+// checkSyncs requires a sync between the last write and each acknowledgement.
 func checkSyncs(t *testing.T, ops []op) {
 	t.Helper()
 	dirty, acks, syncs := false, 0, 0

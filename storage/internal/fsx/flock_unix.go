@@ -25,3 +25,9 @@ func TryLock(f *os.File) (bool, error) {
 		}
 	}
 }
+
+// Unlock releases the lock of an open file. Closing a file isn't enough where
+// a mapping of it is left behind.
+func Unlock(f *os.File) {
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+}

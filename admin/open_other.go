@@ -1,0 +1,15 @@
+//go:build !unix
+
+package admin
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+)
+
+func duplicate(uintptr) (uintptr, error) {
+	return 0, errors.New("inherited descriptors are not available on this system")
+}
+
+func withMode(syscall.RawConn, fs.FileMode) error { return nil }

@@ -1,0 +1,258 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluiceproxy/sluice/internal/netaddr"
+	"go.uber.org/zap"
+)
+
+// The time-outs and limits of section 3.
+const (
+	readTimeout       = 10 * time.Second
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 60 * time.Second
+	maxHeaderBytes    = 64 << 10
+	// stopTimeout is how long the requests of a listener that goes away may
+	// take.
+	stopTimeout = 10 * time.Second
+	// drainTime is how long a listener that goes away still accepts, so that
+	// connections which the system has already made are answered.
+	drainTime = 10 * time.Millisecond
+)
+
+const defaultPort = 2019
+
+// DefaultAddress is where the endpoint listens if nobody says otherwise.
+const DefaultAddress = "localhost:2019"
+
+// SocketsOptions set up Sockets.
+type SocketsOptions struct {
+	// Default is the address of documents that name none: $SLUICE_ADMIN, else
+	// $CADDY_ADMIN, as they were when the process started. Default:
+	// DefaultAddress.
+	Default string
+	// Log is the logger "admin"; nil logs nothing.
+	Log *zap.Logger
+}
+
+// Sockets is the admin listeners of a process: normally one, two for the moment
+// of a change of address. A listener and its connections live for as long as
+// some document in use names its address, whatever else changes. It is safe
+// for concurrent use.
+type Sockets struct {
+	options SocketsOptions
+	log     *zap.Logger
+	api     atomic.Pointer[API]
+
+	mu       sync.Mutex
+	open     map[string]*socket
+	closed   bool
+	stopping sync.WaitGroup
+}
+
+// NewSockets makes a service without listeners.
+func NewSockets(o SocketsOptions) *Sockets {
+	if o.Default == "" {
+		o.Default = DefaultAddress
+	}
+	s := &Sockets{options: o, log: o.Log, open: map[string]*socket{}}
+	if s.log == nil {
+		s.log = zap.NewNop()
+	}
+	return s
+}
+
+// Serve sets what answers requests. Until it is called they get status 503.
+func (s *Sockets) Serve(a *API) { s.api.Store(a) }
+
+// Addresses lists the open listeners, each in a form that netaddr.Parse reads,
+// with the port that was really opened.
+func (s *Sockets) Addresses() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []string
+	for _, sock := range s.open {
+		list = append(list, sock.address().String())
+	}
+	return list
+}
+
+// Shutdown closes all listeners, those of documents in use among them, and
+// waits until their requests are answered, at most until ctx ends.
+func (s *Sockets) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	for key, sock := range s.open {
+		delete(s.open, key)
+		s.stop(sock)
+	}
+	s.mu.Unlock()
+	stopped := make(chan struct{})
+	go func() {
+		s.stopping.Wait()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("stopping the admin endpoint: %w", ctx.Err())
+	}
+}
+
+// acquire opens the address, or counts one more holder of it.
+func (s *Sockets) acquire(a netaddr.Addr) (*socket, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errors.New("the admin endpoint is shutting down")
+	}
+	key := keyOf(a)
+	if sock := s.open[key]; sock != nil {
+		sock.holders++
+		return sock, nil
+	}
+	ln, err := listen(a)
+	if err != nil {
+		return nil, fmt.Errorf("opening the admin endpoint at %s: %w", a, err)
+	}
+	sock := &socket{sockets: s, key: key, addr: a, ln: ln, holders: 1, accepted: make(chan struct{})}
+	s.open[key] = sock
+	return sock, nil
+}
+
+// keyOf identifies a listener; a change of the mode of a unix socket does not
+// make it another.
+func keyOf(a netaddr.Addr) string {
+	a.Mode = 0
+	return a.Network + "/" + a.JoinHostPort(0)
+}
+
+// release ends what acquire began.
+func (s *Sockets) release(sock *socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sock.holders--; sock.holders > 0 || s.open[sock.key] != sock {
+		return
+	}
+	delete(s.open, sock.key)
+	s.stop(sock)
+}
+
+// stop closes a listener now, and its connections when they are done. s.mu is
+// held.
+func (s *Sockets) stop(sock *socket) {
+	if sock.server == nil {
+		_ = sock.ln.Close() // nobody was served yet
+		return
+	}
+	sock.endAccept()
+	s.stopping.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		if err := sock.server.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
+			_ = sock.server.Close()
+			s.log.Warn("stopped previous server; requests were cut off", zap.String("address", sock.addr.String()), zap.Error(err))
+			return
+		}
+		s.log.Info("stopped previous server", zap.String("address", sock.addr.String()))
+	})
+}
+
+// socket is one listener.
+type socket struct {
+	sockets *Sockets
+	key     string
+	addr    netaddr.Addr
+	ln      net.Listener
+	holders int // guarded by Sockets.mu
+	server  *http.Server
+	guard   atomic.Pointer[Guard]
+	// accepted is closed when the server accepts no more.
+	accepted chan struct{}
+	ending   atomic.Bool
+}
+
+// address is the address with the port that was really opened.
+func (k *socket) address() netaddr.Addr {
+	a := k.addr
+	if tcp, ok := k.ln.Addr().(*net.TCPAddr); ok && a.StartPort == 0 && !a.IsFD() {
+		a.StartPort = uint(tcp.Port)
+		a.EndPort = a.StartPort
+	}
+	return a
+}
+
+// serve begins to accept, under the rules of g. It reports false if it served
+// already and only the rules are new.
+func (k *socket) serve(g *Guard) bool {
+	k.guard.Store(g)
+	k.sockets.mu.Lock()
+	defer k.sockets.mu.Unlock()
+	if k.server != nil || k.sockets.closed {
+		return false
+	}
+	k.server = &http.Server{
+		Handler:                      k,
+		ReadTimeout:                  readTimeout,
+		ReadHeaderTimeout:            readHeaderTimeout,
+		IdleTimeout:                  idleTimeout,
+		MaxHeaderBytes:               maxHeaderBytes,
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     zap.NewStdLog(k.sockets.log.WithOptions(zap.IncreaseLevel(zap.DebugLevel))),
+	}
+	server := k.server
+	go func() {
+		defer close(k.accepted)
+		err := server.Serve(draining{k.ln, k})
+		if !k.ending.Load() && !errors.Is(err, http.ErrServerClosed) {
+			k.sockets.log.Error("admin endpoint stopped accepting", zap.String("address", k.addr.String()), zap.Error(err))
+		}
+	}()
+	return true
+}
+
+// ServeHTTP hands a request to the API under the rules of the document in use.
+func (k *socket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	api := k.sockets.api.Load()
+	if api == nil {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "the process is starting", http.StatusServiceUnavailable)
+		return
+	}
+	api.serve(w, r, k.guard.Load())
+}
+
+// endAccept accepts what the system has already connected, then closes the
+// listener, so that the address is free when it returns.
+func (k *socket) endAccept() {
+	k.ending.Store(true)
+	if d, ok := k.ln.(interface{ SetDeadline(time.Time) error }); ok && d.SetDeadline(time.Now().Add(drainTime)) == nil {
+		<-k.accepted
+	}
+	_ = k.ln.Close()
+	<-k.accepted
+}
+
+// draining is a listener whose end is not an error to retry.
+type draining struct {
+	net.Listener
+	socket *socket
+}
+
+// Accept returns net.ErrClosed once the listener is to end.
+func (d draining) Accept() (net.Conn, error) {
+	conn, err := d.Listener.Accept()
+	if err != nil && d.socket.ending.Load() {
+		err = net.ErrClosed
+	}
+	return conn, err
+}
