@@ -15,6 +15,7 @@ type Endpoint struct {
 	disabled bool
 	options  GuardOptions
 	socket   *socket
+	started  bool
 }
 
 // Disabled reports whether the document wants no endpoint.
@@ -39,9 +40,12 @@ func (e *Endpoint) Prepare() error {
 // Start implements module.Resource.
 func (e *Endpoint) Start() {
 	if e.disabled {
+		e.sockets.started(nil)
 		e.sockets.log.Warn("admin endpoint disabled")
 		return
 	}
+	e.started = true
+	defer e.sockets.started(e.socket)
 	opts := e.options
 	opts.Address = e.socket.address()
 	guard, err := NewGuard(opts)
@@ -69,7 +73,7 @@ func (e *Endpoint) Start() {
 // Close implements module.Resource.
 func (e *Endpoint) Close() {
 	if e.socket != nil {
-		e.sockets.release(e.socket)
+		e.sockets.release(e.socket, e.started)
 		e.socket = nil
 	}
 }

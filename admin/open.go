@@ -17,8 +17,9 @@ import (
 // that is found in place.
 const probeTime = time.Second
 
-// listen opens an address.
-func listen(a netaddr.Addr) (net.Listener, error) {
+// listen opens an address. It may overlap with those of our own listeners, as
+// :2019 does with localhost:2019.
+func listen(a netaddr.Addr, own []net.Listener) (net.Listener, error) {
 	switch {
 	case a.IsFD():
 		return inherit(a)
@@ -27,9 +28,44 @@ func listen(a netaddr.Addr) (net.Listener, error) {
 	}
 	ln, err := net.Listen(a.Network, a.JoinHostPort(0))
 	if errors.Is(err, syscall.EADDRINUSE) {
+		if shared := listenBeside(a, own); shared != nil {
+			return shared, nil
+		}
 		return nil, fmt.Errorf("the address is in use, by another program or by a server of this document; choose another in admin.listen: %w", err)
 	}
 	return ln, err
+}
+
+// listenBeside opens an address that one of our own listeners is in the way of,
+// by letting it be shared for the moment of the opening. It returns nil if that
+// is not the reason or does not help.
+func listenBeside(a netaddr.Addr, own []net.Listener) net.Listener {
+	ours := false
+	for _, ln := range own {
+		tcp, ok := ln.(*net.TCPListener)
+		if !ok || uint(tcp.Addr().(*net.TCPAddr).Port) != a.StartPort {
+			continue
+		}
+		raw, err := tcp.SyscallConn()
+		if err != nil || share(raw, true) != nil {
+			continue
+		}
+		ours = true
+		defer share(raw, false)
+	}
+	if !ours {
+		return nil
+	}
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return share(c, true) }}
+	ln, err := lc.Listen(context.Background(), a.Network, a.JoinHostPort(0))
+	if err != nil {
+		return nil
+	}
+	if raw, err := ln.(*net.TCPListener).SyscallConn(); err != nil || share(raw, false) != nil {
+		_ = ln.Close()
+		return nil
+	}
+	return ln
 }
 
 // inherit takes over a descriptor that the process was started with. The

@@ -13,3 +13,7 @@ func duplicate(uintptr) (uintptr, error) {
 }
 
 func withMode(syscall.RawConn, fs.FileMode) error { return nil }
+
+func share(syscall.RawConn, bool) error {
+	return errors.New("addresses cannot be shared on this system")
+}

@@ -118,28 +118,59 @@ func (s *Sockets) acquire(a netaddr.Addr) (*socket, error) {
 	key := keyOf(a)
 	if sock := s.open[key]; sock != nil {
 		sock.holders++
+		sock.waiting++
 		return sock, nil
 	}
-	ln, err := listen(a)
+	var own []net.Listener
+	for _, sock := range s.open {
+		own = append(own, sock.ln)
+	}
+	ln, err := listen(a, own)
 	if err != nil {
 		return nil, fmt.Errorf("opening the admin endpoint at %s: %w", a, err)
 	}
-	sock := &socket{sockets: s, key: key, addr: a, ln: ln, holders: 1, accepted: make(chan struct{})}
+	sock := &socket{sockets: s, key: key, addr: a, ln: ln, holders: 1, waiting: 1, accepted: make(chan struct{})}
 	s.open[key] = sock
 	return sock, nil
 }
 
-// keyOf identifies a listener; a change of the mode of a unix socket does not
-// make it another.
+// keyOf identifies a listener. Another mode of a unix socket does not make it
+// another, nor does another name for the same IP address.
 func keyOf(a netaddr.Addr) string {
-	a.Mode = 0
-	return a.Network + "/" + a.JoinHostPort(0)
+	text := a.JoinHostPort(0)
+	if !a.IsUnix() && !a.IsFD() && a.StartPort != 0 {
+		if tcp, err := net.ResolveTCPAddr(a.Network, text); err == nil {
+			text = tcp.String()
+		}
+	}
+	return a.Network + "/" + text
+}
+
+// started says that a document came into force which wants sock, or no listener
+// if it is nil. The listeners of documents before it are stopped now, though
+// those are still in use by requests: an address that was taken away should not
+// stay open until the last download has ended.
+func (s *Sockets) started(sock *socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sock != nil {
+		sock.waiting--
+	}
+	for key, other := range s.open {
+		if other != sock && other.waiting == 0 {
+			delete(s.open, key)
+			s.stop(other)
+		}
+	}
 }
 
 // release ends what acquire began.
-func (s *Sockets) release(sock *socket) {
+func (s *Sockets) release(sock *socket, started bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !started {
+		sock.waiting--
+	}
 	if sock.holders--; sock.holders > 0 || s.open[sock.key] != sock {
 		return
 	}
@@ -173,7 +204,9 @@ type socket struct {
 	key     string
 	addr    netaddr.Addr
 	ln      net.Listener
-	holders int // guarded by Sockets.mu
+	// holders counts the documents that want it, waiting those of them that are
+	// not in force yet. Both are guarded by Sockets.mu.
+	holders, waiting int
 	server  *http.Server
 	guard   atomic.Pointer[Guard]
 	// accepted is closed when the server accepts no more.

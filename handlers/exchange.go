@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"go.uber.org/zap"
 )
@@ -46,6 +47,9 @@ type Exchange struct {
 	End Next
 	// Client finds out who the client is; nil means nobody is trusted.
 	Client Client
+	// Trace, if set, is called for each handler of a route before it runs, with
+	// its module name and its config.
+	Trace func(name string, node *config.Node)
 	// Chains are dropped by Release; the route package adds to them.
 	Chains []interface{ Drop() }
 

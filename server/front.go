@@ -35,8 +35,9 @@ type entrance struct {
 
 // departed keeps the last generation that had a socket.
 type departed struct {
-	pin    pin
-	server *boundServer
+	pin      pin
+	server   *boundServer
+	settings *wire.Settings
 }
 
 func newFront(e *Engine) *front {
@@ -99,7 +100,7 @@ func (f *front) take(plan *listen.Plan, old *Generation) {
 	for _, step := range plan.Close() {
 		en := f.at(step.Socket)
 		if b := old.serverAt(en.key); b != nil {
-			en.last.Store(&departed{old.pinNow(), b})
+			en.last.Store(&departed{old.pinNow(), b, b.settingsFor(old.binds.owner[en.key].protocols)})
 		}
 	}
 	plan.Commit(func(s *listen.Socket, c net.Conn) { f.at(s).wire.Serve(c) }, f.gone)
@@ -156,7 +157,7 @@ func (en *entrance) settings() *wire.Settings {
 		return b.settingsFor(g.binds.owner[en.key].protocols)
 	}
 	if d := en.last.Load(); d != nil {
-		return &d.server.settings
+		return d.settings
 	}
 	return &noSettings
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 	"github.com/sluiceproxy/sluice/schema"
+	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/sluiceproxy/sluice/server/wire"
 )
@@ -30,9 +31,8 @@ const (
 // to the app, so that a renamed server is not rebuilt.
 type Server struct {
 	addrs     []listenAddr
-	settings  wire.Settings
+	settings  [2][2]wire.Settings // by protocols: without and with HTTP/1, HTTP/2
 	keepAlive net.KeepAliveConfig
-	duplex    bool
 	routes    *route.List
 	errors    *route.List
 	named     map[string]*route.Route
@@ -53,12 +53,16 @@ type listenAddr struct {
 
 func compileServer(env *module.Env, c *ServerConfig) (*Server, error) {
 	s := &Server{
-		keepAlive: keepAlive(c),
-		duplex:    c.EnableFullDuplex,
+		keepAlive: listen.KeepAlive(time.Duration(c.KeepAliveInterval), time.Duration(c.KeepAliveIdle), c.KeepAliveCount),
 		routes:    c.Routes.Value(),
 		https:     c.AutomaticHTTPS,
-		settings:  settings(c),
 		named:     map[string]*route.Route{},
+	}
+	for h1, row := range s.settings {
+		for h2 := range row {
+			s.settings[h1][h2] = settings(c)
+			s.settings[h1][h2].Protocols = wire.Protocols{HTTP1: h1 == 1, UnencryptedHTTP2: h2 == 1}
+		}
 	}
 	if c.Errors != nil {
 		s.errors = c.Errors.Routes.Value()
@@ -162,7 +166,7 @@ func settings(c *ServerConfig) wire.Settings {
 		}
 		return time.Duration(d)
 	}
-	s := wire.Settings{
+	return wire.Settings{
 		ReadTimeout:       time.Duration(c.ReadTimeout),
 		ReadHeaderTimeout: or(c.ReadHeaderTimeout, time.Minute),
 		ReadIdleTimeout:   or(c.ReadIdleTimeout, time.Minute),
@@ -173,23 +177,20 @@ func settings(c *ServerConfig) wire.Settings {
 		MaxWriteChunk:     c.MaxWriteChunk,
 		IdleTimeout:       or(c.IdleTimeout, 5*time.Minute),
 		MaxHeaderBytes:    c.MaxHeaderBytes,
+		EnableFullDuplex:  c.EnableFullDuplex,
 	}
-	if s.MaxWriteChunk == 0 {
-		s.MaxWriteChunk = 64 << 10
-	}
-	if s.MaxHeaderBytes <= 0 {
-		s.MaxHeaderBytes = 16 << 10
-	}
-	return s
 }
 
-func keepAlive(c *ServerConfig) net.KeepAliveConfig {
-	return net.KeepAliveConfig{
-		Enable:   c.KeepAliveInterval >= 0,
-		Interval: time.Duration(c.KeepAliveInterval),
-		Idle:     time.Duration(c.KeepAliveIdle),
-		Count:    c.KeepAliveCount,
+// settingsFor is the limits of the server on a socket that speaks p.
+func (s *Server) settingsFor(p wire.Protocols) *wire.Settings {
+	h1, h2 := 0, 0
+	if p.HTTP1 {
+		h1 = 1
 	}
+	if p.UnencryptedHTTP2 {
+		h2 = 1
+	}
+	return &s.settings[h1][h2]
 }
 
 // wantsHTTPS says why automatic HTTPS would touch the server, "" if it would

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/server/logs"
@@ -48,9 +49,11 @@ func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globa
 	if q.body != nil {
 		r.Body = q.body
 	}
-	q.snapshot = logs.Snap(b.access, original)
-	if b.duplex && r.ProtoMajor == 1 {
-		_ = http.NewResponseController(w).EnableFullDuplex()
+	if q.snapshot = logs.Snap(b.access, original); q.snapshot.Taken() {
+		x.ClientIP()
+	}
+	if b.access.Trace() {
+		x.Trace = func(name string, node *config.Node) { logs.LogTrace(b.process.Logs.Current(), name, node) }
 	}
 	w.Header()["Server"] = serverName
 	defer q.finish(r)

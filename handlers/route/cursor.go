@@ -33,7 +33,7 @@ func (c *cursor) Continue(w http.ResponseWriter, r *http.Request, at any, step i
 	}
 	e := at.(*entry)
 	if step+1 < len(e.route.handlers) {
-		return e.route.handlers[step+1].ServeHTTP(w, r, handlers.NextIn(c, e, step+1))
+		return c.handle(w, r, e, step+1)
 	}
 	if e.route.terminal {
 		return c.exchange.End.ServeHTTP(w, r)
@@ -69,9 +69,16 @@ func (c *cursor) leave(w http.ResponseWriter, r *http.Request) error {
 
 func (c *cursor) begin(w http.ResponseWriter, r *http.Request, e *entry) error {
 	if len(e.route.handlers) > 0 {
-		return e.route.handlers[0].ServeHTTP(w, r, handlers.NextIn(c, e, 0))
+		return c.handle(w, r, e, 0)
 	}
 	return c.Continue(w, r, e, 0)
+}
+
+func (c *cursor) handle(w http.ResponseWriter, r *http.Request, e *entry, step int) error {
+	if trace := c.exchange.Trace; trace != nil {
+		trace(e.route.names[step], e.route.nodes[step])
+	}
+	return e.route.handlers[step].ServeHTTP(w, r, handlers.NextIn(c, e, step))
 }
 
 // following is the first route behind last that the index does not rule out.

@@ -7,6 +7,7 @@ package route
 import (
 	"net/http"
 
+	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
 )
@@ -48,6 +49,7 @@ type Route struct {
 	sets     []matcherSet
 	handlers []handlers.Handler
 	names    []string
+	nodes    []*config.Node
 	keys     []key
 }
 
@@ -61,8 +63,9 @@ func compile(_ *module.Env, c *Config) (*Route, error) {
 	}
 	r.handlers = make([]handlers.Handler, len(c.Handle))
 	r.names = make([]string, len(c.Handle))
+	r.nodes = make([]*config.Node, len(c.Handle))
 	for i, h := range c.Handle {
-		r.handlers[i], r.names[i] = h.Value(), h.Name()
+		r.handlers[i], r.names[i], r.nodes[i] = h.Value(), h.Name(), h.Node()
 	}
 	r.keys = keysOf(r.sets)
 	return r, nil

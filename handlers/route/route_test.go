@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/internal/urlpath"
@@ -79,7 +80,7 @@ func sub(l *List) handlers.Handler {
 }
 
 func rt(hs ...handlers.Handler) *Route {
-	return &Route{handlers: hs, names: make([]string, len(hs)), keys: keysOf(nil)}
+	return &Route{handlers: hs, names: make([]string, len(hs)), nodes: make([]*config.Node, len(hs)), keys: keysOf(nil)}
 }
 
 func (r *Route) on(sets ...matcherSet) *Route { r.sets, r.keys = sets, keysOf(sets); return r }

@@ -19,8 +19,9 @@ type Binding struct {
 
 // Step is what a plan does about one socket.
 type Step struct {
-	Key   Key
-	Owner string
+	Key    Key
+	Owner  string
+	Socket *Socket // nil if it is not open yet
 	// Over lists the open sockets that hand connections over to this one when
 	// it is opened, or that take over its connections when it is closed.
 	Over []Key
@@ -201,7 +202,7 @@ func (p *Plan) steps(pick func(*want) bool) (steps []Step) {
 		if !pick(w) {
 			continue
 		}
-		st := Step{Key: w.key, Owner: w.owner}
+		st := Step{Key: w.key, Owner: w.owner, Socket: w.socket}
 		for _, s := range p.closing {
 			if s.target.overlaps(w.target) {
 				st.Over = append(st.Over, s.target.key)
@@ -220,7 +221,7 @@ func (p *Plan) steps(pick func(*want) bool) (steps []Step) {
 // Close lists the sockets that Commit closes, with those that take over.
 func (p *Plan) Close() (steps []Step) {
 	for _, s := range p.closing {
-		st := Step{Key: s.target.key, Owner: s.Owner()}
+		st := Step{Key: s.target.key, Owner: s.Owner(), Socket: s}
 		for _, w := range p.wants {
 			if w.overlaps(s.target) {
 				st.Over = append(st.Over, w.key)

@@ -187,7 +187,7 @@ func TestAccessEntry(t *testing.T) {
 		`"resp_headers":{"Set-Cookie":["REDACTED"]},"tenant":"t1","uuid":"u"}`+"\n")
 }
 
-// requestOf is the `request` object of the only line, or what it lacks.
+// lineOf decodes one entry.
 func lineOf(t *testing.T, text string) map[string]any {
 	t.Helper()
 	var m map[string]any
@@ -375,7 +375,7 @@ func TestTrace(t *testing.T) {
 	equal(t, "entry", w.err(), `{"level":"debug","logger":"http.log.trace","msg":"static_response","module":{"body":"\u003cx\u003e","handler":"static_response"}}`+"\n")
 }
 
-// silent is a Process whose output costs nothing.
+// benchSet is a Set whose output costs nothing.
 func benchSet(b testing.TB, level string) *logs.Set {
 	w := &world{t: &testing.T{}, sw: logs.NewSwitch(logs.Process{})}
 	return w.use(`{"logs":{"default":{"level":"` + level + `"}}}`)

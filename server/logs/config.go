@@ -83,14 +83,14 @@ func compile(env *module.Env, c *Config) (*Set, error) {
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(c.Logs)), func(n string) bool { return n == defaultLog })
 	for _, name := range append([]string{defaultLog}, names...) {
 		cfg := c.Logs[name]
-		l, problems := newLog(env, &sw.process, name, &cfg.BaseConfig)
+		l, problems := newLog(env, sw, name, &cfg.BaseConfig)
 		l.selection = selection{cfg.Include, cfg.Exclude}
 		problems = append(problems, l.selection.check()...)
 		ps = append(ps, problems.Under(config.JoinPointer("", "logs", name))...)
 		s.add(l)
 	}
 	if c.Sink != nil {
-		l, problems := newLog(env, &sw.process, "", c.Sink)
+		l, problems := newLog(env, sw, "", c.Sink)
 		ps = append(ps, problems.Under("/sink")...)
 		s.sink = l
 		if n := c.Sink; n.Encoder.Set() || n.Level != "" || n.Sampling != nil || n.WithCaller || n.WithStacktrace != "" {
@@ -105,8 +105,8 @@ func compile(env *module.Env, c *Config) (*Set, error) {
 }
 
 // newLog makes a log that is not opened yet.
-func newLog(env *module.Env, p *Process, name string, c *BaseConfig) (*namedLog, schema.Problems) {
-	l := &namedLog{name: name, process: p, writer: standard("stderr", p.Stderr), caller: c.WithCaller, skip: c.WithCallerSkip}
+func newLog(env *module.Env, sw *Switch, name string, c *BaseConfig) (*namedLog, schema.Problems) {
+	l := &namedLog{name: name, sw: sw, writer: standard("stderr", sw.process.Stderr), caller: c.WithCaller, skip: c.WithCallerSkip}
 	var ps schema.Problems
 	if c.Writer.Set() {
 		l.writer = c.Writer.Value()
@@ -126,7 +126,7 @@ func newLog(env *module.Env, p *Process, name string, c *BaseConfig) (*namedLog,
 	if c.Encoder.Set() {
 		l.encoder = c.Encoder.Value()
 	} else {
-		l.encoder = defaultEncoder(l.writer, p)
+		l.encoder = defaultEncoder(l.writer, &sw.process)
 	}
 	l.core = &logCore{log: l, enc: l.encoder}
 	if c.Sampling != nil {

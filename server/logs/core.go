@@ -12,12 +12,12 @@ import (
 
 // namedLog is one log of a Set.
 type namedLog struct {
-	name    string
-	process *Process
-	level   zapcore.Level
-	stack   zapcore.Level // entries from this level up get a stack trace
-	caller  bool
-	skip    int
+	name   string
+	sw     *Switch
+	level  zapcore.Level
+	stack  zapcore.Level // entries from this level up get a stack trace
+	caller bool
+	skip   int
 	selection
 	writer  *Writer
 	encoder zapcore.Encoder
@@ -163,6 +163,11 @@ func (l *namedLog) write(enc zapcore.Encoder, ent zapcore.Entry, fields []zapcor
 		return err
 	}
 	_, err = l.out.write(buf.Bytes(), ent.Level >= zapcore.ErrorLevel)
+	if errors.Is(err, errClosed) { // someone logs to a Set that is no longer current
+		if o := l.sw.heir(l.name); o != nil {
+			_, err = o.write(buf.Bytes(), true)
+		}
+	}
 	buf.Free()
 	if ent.Level > zapcore.ErrorLevel {
 		_ = l.out.Sync()

@@ -179,9 +179,13 @@ func timeEncoder(format string, local bool) zapcore.TimeEncoder {
 	layout := format
 	switch format {
 	case "unix_seconds_float":
-		return func(t time.Time, enc zapcore.PrimitiveArrayEncoder) { enc.AppendFloat64(float64(t.Unix()) + float64(t.Nanosecond())/1e9) }
+		return func(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
+			enc.AppendFloat64(float64(t.Unix()) + float64(t.Nanosecond())/1e9)
+		}
 	case "unix_milli_float":
-		return func(t time.Time, enc zapcore.PrimitiveArrayEncoder) { enc.AppendFloat64(float64(t.Unix())*1e3 + float64(t.Nanosecond())/1e6) }
+		return func(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
+			enc.AppendFloat64(float64(t.Unix())*1e3 + float64(t.Nanosecond())/1e6)
+		}
 	case "unix_nano":
 		return zapcore.EpochNanosTimeEncoder
 	case "iso8601":

@@ -3,6 +3,7 @@ package logs_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -16,14 +17,24 @@ import (
 
 // memory is a terminal or a file to write to.
 type memory struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu     sync.Mutex
+	buf    bytes.Buffer
+	broken bool
 }
 
 func (m *memory) Write(p []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.broken {
+		return 0, errors.New("disk full")
+	}
 	return m.buf.Write(p)
+}
+
+func (m *memory) setBroken(b bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.broken = b
 }
 
 func (m *memory) take() string {

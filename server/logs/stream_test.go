@@ -11,29 +11,21 @@ import (
 	"time"
 )
 
-// slow is a writer that can be blocked.
-type slow struct {
+// tally is a writer that counts writes.
+type tally struct {
 	mu     sync.Mutex
-	gate   sync.Mutex
 	buf    bytes.Buffer
 	writes int
-	fail   error
-	half   bool
 }
 
-func (s *slow) Write(p []byte) (int, error) {
-	s.gate.Lock()
-	defer s.gate.Unlock()
+func (s *tally) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writes++
-	if s.fail != nil {
-		return 0, s.fail
-	}
 	return s.buf.Write(p)
 }
 
-func (s *slow) state() (text string, writes int) {
+func (s *tally) state() (text string, writes int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.buf.String(), s.writes
@@ -41,7 +33,7 @@ func (s *slow) state() (text string, writes int) {
 
 func TestStreamGathersLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w slow
+		var w tally
 		s := newStream(&w, holdFor)
 		line := []byte("1\n")
 		s.Write(line)
@@ -73,7 +65,7 @@ func TestStreamGathersLines(t *testing.T) {
 
 func TestStreamWithoutHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w slow
+		var w tally
 		s := newStream(&w, 0)
 		s.Write([]byte("1\n"))
 		synctest.Wait()
@@ -84,7 +76,6 @@ func TestStreamWithoutHold(t *testing.T) {
 }
 
 func TestStreamBlocked(t *testing.T) {
-	// Real locks do not belong to the bubble, so the gate is a channel here.
 	synctest.Test(t, func(t *testing.T) {
 		open := make(chan struct{})
 		var got bytes.Buffer
@@ -170,7 +161,7 @@ func TestStreamError(t *testing.T) {
 
 // Lines of many goroutines never mix.
 func TestStreamWholeLines(t *testing.T) {
-	var w slow
+	var w tally
 	s := newStream(&w, holdFor)
 	var wg sync.WaitGroup
 	for g := range 8 {

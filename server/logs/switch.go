@@ -1,7 +1,9 @@
 package logs
 
 import (
+	"bytes"
 	"io"
+	"log"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,7 +45,7 @@ func NewSwitch(p Process) *Switch {
 	sw := &Switch{process: p}
 	sw.outputs.process = &sw.process
 	set := newSet(&sw.process)
-	l := &namedLog{name: defaultLog, process: &sw.process, level: zapcore.InfoLevel, stack: zapcore.InvalidLevel, writer: standard("stderr", p.Stderr)}
+	l := &namedLog{name: defaultLog, sw: sw, level: zapcore.InfoLevel, stack: zapcore.InvalidLevel, writer: standard("stderr", p.Stderr)}
 	l.encoder = defaultEncoder(l.writer, &sw.process)
 	l.core = &logCore{log: l, enc: l.encoder}
 	set.add(l)
@@ -132,6 +134,40 @@ func (sw *Switch) Logger(name string) *zap.Logger {
 		return l
 	}
 	return sw.modules.add(name, newLogger(&sw.process, &switchCore{sw: sw, name: name}, name))
+}
+
+// heir is the output that takes what comes too late for one that was closed.
+func (sw *Switch) heir(name string) *output {
+	set := sw.Current()
+	for _, l := range set.logs {
+		if l.name == name {
+			return l.out
+		}
+	}
+	return set.logs[0].out
+}
+
+// StdLog returns a logger of the standard library whose lines become entries of
+// a module logger at level DEBUG; the library's reports of panics are at level
+// ERROR. It follows Use.
+func (sw *Switch) StdLog(name string) *log.Logger {
+	return log.New(lines{sw.Logger(name)}, "", 0)
+}
+
+// lines makes entries of lines.
+type lines struct{ log *zap.Logger }
+
+func (l lines) Write(p []byte) (int, error) {
+	level := zapcore.DebugLevel
+	if bytes.Contains(p, []byte(": panic serving ")) {
+		level = zapcore.ErrorLevel
+	}
+	if l.log.Core().Enabled(level) {
+		if ce := l.log.Check(level, string(bytes.TrimRight(p, "\n"))); ce != nil {
+			ce.Write()
+		}
+	}
+	return len(p), nil
 }
 
 // Sync returns when every entry logged so far is written, or with an error if

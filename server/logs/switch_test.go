@@ -111,3 +111,47 @@ func TestUseWhileLogging(t *testing.T) {
 	all := a.take() + b.take() + w.stderr.take()
 	equal(t, "entries", strings.Count(messages(t, all), ":entry"), writers*each)
 }
+
+// What an output could not take is named in the log once it works again.
+func TestLostEntriesAreReported(t *testing.T) {
+	var file counted
+	w := newWorld(t)
+	w.extra = []module.Spec{file.spec("f")}
+	set := w.use(`{"logs":{"default":{"writer":{"output":"f"},"encoder":{"format":"json","time_key":""}}}}`)
+	file.setBroken(true)
+	set.Core("").Info("lost")
+	if err := w.sw.Sync(); err == nil {
+		t.Error("Sync does not tell of a failed write")
+	}
+	file.setBroken(false)
+	set.Core("").Info("kept")
+	w.sync()
+	equal(t, "lines", file.take(), `{"level":"warn","msg":"log entries were lost because the output was blocked or failed","lost":1,"output":"f"}`+"\n"+
+		`{"level":"info","msg":"kept"}`+"\n")
+}
+
+// A Set that was replaced still gets its late entries out.
+func TestLateEntries(t *testing.T) {
+	var file counted
+	w := newWorld(t)
+	w.extra = []module.Spec{file.spec("f")}
+	old, closeOld := w.load(`{"logs":{"default":{"writer":{"output":"f"}}}}`)
+	w.sw.Use(old)
+	w.use(`{"logs":{"default":{"writer":{"output":"stdout"}}}}`)
+	closeOld()
+	w.err()
+	old.Logger("http.log.access").Info("late")
+	equal(t, "stdout", messages(t, w.out()), "http.log.access:late")
+}
+
+func TestStdLog(t *testing.T) {
+	w := newWorld(t)
+	std := w.sw.StdLog("http.stdlib")
+	std.Print("http: TLS handshake error")
+	std.Print("http: panic serving 1.2.3.4:5: boom\ngoroutine 1")
+	w.use(`{"logs":{"default":{"level":"DEBUG","encoder":{"format":"json","time_key":""}}}}`)
+	std.Print("http: TLS handshake error")
+	lines := strings.SplitAfter(w.err(), "\n")
+	equal(t, "panic", lines[0], `{"level":"error","ts":1785585600.25,"logger":"http.stdlib","msg":"http: panic serving 1.2.3.4:5: boom\ngoroutine 1"}`+"\n")
+	equal(t, "debug", lines[1], `{"level":"debug","logger":"http.stdlib","msg":"http: TLS handshake error"}`+"\n")
+}

@@ -29,16 +29,16 @@ var errMalformed = errors.New("malformed HTTP/1 message framing")
 // It also knows when a body is being read, which is when the read deadline
 // holds. It is used by one goroutine at a time.
 type guard struct {
-	h1, h2  bool // what the listener allows
-	state   guardState
-	part    []byte // a line whose end has not come
-	body    int64  // what is left of the body or chunk
-	read    int64  // bytes of the body so far
-	http10  bool
-	cl      int64 // -1: none
-	te      bool
-	chunked bool
-	upgrade bool
+	protocols Protocols
+	state     guardState
+	part      []byte // a line whose end has not come
+	body      int64  // what is left of the body or chunk
+	read      int64  // bytes of the body so far
+	http10    bool
+	cl        int64 // -1: none
+	te        bool
+	chunked   bool
+	upgrade   bool
 	// held: the message asked for another protocol and ended; what follows is
 	// not to be judged before the handler has decided.
 	held bool
@@ -252,7 +252,7 @@ func (c *conn) sniff(p []byte) (n int, err error) {
 		}
 		if n >= len(preface) {
 			c.readErr = io.EOF // net/http closes the connection without a word
-			if c.guard.h2 {
+			if c.guard.protocols.UnencryptedHTTP2 {
 				c.replay = append([]byte(nil), p[:n]...)
 				c.switching = true
 			}
@@ -269,7 +269,7 @@ func (c *conn) sniff(p []byte) (n int, err error) {
 		}
 	}
 	c.sniffed = true
-	if !c.guard.h1 {
+	if !c.guard.protocols.HTTP1 {
 		c.readErr = io.EOF
 		return 0, io.EOF
 	}

@@ -50,7 +50,7 @@ func (s *stream) finish() {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	if d := s.set.write.deadline(time.Now(), s.start, s.nwritten); !d.IsZero() && !s.userWrit {
+	if d := s.set.write().deadline(time.Now(), s.start, s.nwritten); !d.IsZero() && !s.userWrit {
 		if w, ok := s.ResponseWriter.(deadlines); ok {
 			w.SetWriteDeadline(d)
 		}
@@ -81,7 +81,10 @@ func (s *stream) check() {
 	}
 	s.fires = time.Time{}
 	now := time.Now()
-	w, _ := s.ResponseWriter.(deadlines)
+	w, ok := s.ResponseWriter.(deadlines)
+	if !ok {
+		return
+	}
 	for _, op := range []struct {
 		slot *time.Time
 		cut  func(time.Time) error
@@ -100,7 +103,7 @@ func (s *stream) check() {
 func (s *stream) beginWrite() {
 	s.mu.Lock()
 	if !s.userWrit {
-		s.watch(&s.writes, s.set.write.deadline(time.Now(), s.start, s.nwritten))
+		s.watch(&s.writes, s.set.write().deadline(time.Now(), s.start, s.nwritten))
 	}
 	s.mu.Unlock()
 }
@@ -115,7 +118,7 @@ func (s *stream) endWrite(n int) {
 // Write writes p in pieces of at most the largest chunk.
 func (s *stream) Write(p []byte) (n int, err error) {
 	for {
-		piece := p[n:min(n+s.set.maxChunk, len(p))]
+		piece := p[n:min(n+s.set.maxChunk(), len(p))]
 		s.beginWrite()
 		m, err := s.ResponseWriter.Write(piece)
 		s.endWrite(m)
@@ -173,7 +176,7 @@ func (b *streamBody) Read(p []byte) (int, error) {
 	s := b.s
 	s.mu.Lock()
 	if !s.userRead && !s.done {
-		s.watch(&s.reads, s.set.read.deadline(time.Now(), s.start, s.nread))
+		s.watch(&s.reads, s.set.read().deadline(time.Now(), s.start, s.nread))
 	}
 	s.mu.Unlock()
 	n, err := b.ReadCloser.Read(p)

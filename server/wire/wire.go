@@ -9,7 +9,7 @@
 // the idle time-out of HTTP/2) is taken when it begins.
 //
 // net/http is given our own net.Conn, which keeps the deadlines and watches the
-// framing of what it passes on; see [Config] and guard.go. Handlers that need a
+// framing of what it passes on; see [Settings] and guard.go. Handlers that need a
 // deadline of their own use http.ResponseController as usual; it replaces ours
 // for the rest of the request.
 package wire

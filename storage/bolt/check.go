@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -37,6 +38,7 @@ func readMeta(f io.ReaderAt, page int64) meta {
 	m.valid = binary.NativeEndian.Uint32(b[0:]) == 0xED0CDAED && binary.NativeEndian.Uint32(b[4:]) == 2 &&
 		binary.NativeEndian.Uint64(b[56:]) == sum.Sum64()
 	m.pageSize = int64(binary.NativeEndian.Uint32(b[8:]))
+	m.valid = m.valid && m.pageSize >= pageHeader+metaLen
 	m.root = binary.NativeEndian.Uint64(b[16:])
 	m.pages = binary.NativeEndian.Uint64(b[40:])
 	m.tx = binary.NativeEndian.Uint64(b[48:])
@@ -84,24 +86,24 @@ func preflight(path string) error {
 	if !current.valid {
 		return corrupt(errors.New("it is not a bbolt file, or its beginning is damaged"))
 	}
-	if need := int64(current.pages) * current.pageSize; info.Size() < need {
-		return corrupt(fmt.Errorf("it has %d bytes, at least %d are needed", info.Size(), need))
+	if uint64(info.Size()/current.pageSize) < current.pages {
+		return corrupt(fmt.Errorf("it has %d bytes, %d pages of %d are needed", info.Size(), current.pages, current.pageSize))
 	}
-	w := walker{f: f, meta: current, buf: make([]byte, current.pageSize)}
-	if err := w.page(current.root, 0); err != nil {
+	w := walker{f: f, meta: current, used: make([]bool, current.pages)}
+	if err := w.page(current.root, nil, nil, 0); err != nil {
 		return corrupt(err)
 	}
 	return nil
 }
 
-// walker checks that the headers of all pages in use make sense, because bbolt
-// follows them unchecked, partly in a goroutine where a crash can't be caught.
-// It reads the first page of each leaf, not the values behind it.
+// walker checks that the pages in use make sense: that they are what they are
+// referred to as, each but once, with keys in order. bbolt does so too when it
+// looks for free pages, but in a goroutine whose panic can't be caught. Of
+// values it reads only those of buckets.
 type walker struct {
 	f    io.ReaderAt
 	meta meta
-	buf  []byte
-	seen uint64
+	used []bool // by page
 }
 
 const (
@@ -110,69 +112,115 @@ const (
 	elementSize  = 16
 	bucketHeader = 16
 	maxDepth     = 64
+	maxKey       = 32 << 10 // bbolt.MaxKeySize
 )
 
-func (w *walker) page(id uint64, depth int) error {
-	if w.seen++; id < 2 || id >= w.meta.pages || depth > maxDepth || w.seen > w.meta.pages {
+// element is an entry of a page: a key with the page below it, or 0.
+type element struct {
+	key   []byte
+	child uint64
+}
+
+// page checks the page id, whose keys must not be below least and must be
+// below most (nil: no bound), and all pages below it.
+func (w *walker) page(id uint64, least, most []byte, depth int) error {
+	if id < 2 || id >= w.meta.pages || depth > maxDepth {
 		return fmt.Errorf("page %d does not belong where it is referred to", id)
 	}
-	if _, err := w.f.ReadAt(w.buf, int64(id)*w.meta.pageSize); err != nil {
+	base := int64(id) * w.meta.pageSize
+	head := make([]byte, w.meta.pageSize)
+	if _, err := w.f.ReadAt(head, base); err != nil {
 		return fmt.Errorf("reading page %d: %w", id, err)
 	}
-	overflow := uint64(binary.NativeEndian.Uint32(w.buf[12:]))
-	if binary.NativeEndian.Uint64(w.buf) != id || id+overflow >= w.meta.pages {
+	end := id + uint64(binary.NativeEndian.Uint32(head[12:])) + 1
+	if binary.NativeEndian.Uint64(head) != id || end > w.meta.pages {
 		return fmt.Errorf("page %d has a damaged header", id)
 	}
-	children, err := w.elements(w.buf, (overflow+1)*uint64(w.meta.pageSize))
+	for i := id; i < end; i++ {
+		if w.used[i] {
+			return fmt.Errorf("page %d is referred to twice", i)
+		}
+		w.used[i] = true
+	}
+	body := io.NewSectionReader(w.f, base, int64(end-id)*w.meta.pageSize)
+	branch := binary.NativeEndian.Uint16(head[8:]) == pageBranch
+	elements, err := w.elements(head, body, branch)
 	if err != nil {
 		return fmt.Errorf("page %d: %w", id, err)
 	}
-	for _, child := range children {
-		if err := w.page(child, depth+1); err != nil {
+	for i, e := range elements {
+		if i > 0 && bytes.Compare(elements[i-1].key, e.key) >= 0 || bytes.Compare(e.key, least) < 0 || most != nil && bytes.Compare(e.key, most) >= 0 {
+			return fmt.Errorf("page %d: key %d is out of order", id, i)
+		}
+		from, to := []byte(nil), []byte(nil)
+		if branch {
+			if from, to = e.key, most; i+1 < len(elements) {
+				to = elements[i+1].key
+			}
+		}
+		if e.child == 0 && !branch {
+			continue
+		}
+		if err := w.page(e.child, from, to, depth+1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// elements checks a page of so many bytes, of which b is the beginning, and
-// returns the pages it refers to.
-func (w *walker) elements(b []byte, size uint64) ([]uint64, error) {
-	flags, count := binary.NativeEndian.Uint16(b[8:]), int(binary.NativeEndian.Uint16(b[10:]))
-	if flags != pageBranch && flags != pageLeaf || pageHeader+count*elementSize > len(b) || flags == pageBranch && count == 0 {
+// elements reads the entries of a page from its first page and its body.
+func (w *walker) elements(head []byte, body *io.SectionReader, branch bool) ([]element, error) {
+	count := int(binary.NativeEndian.Uint16(head[10:]))
+	if !branch && binary.NativeEndian.Uint16(head[8:]) != pageLeaf || pageHeader+count*elementSize > len(head) || branch && count == 0 {
 		return nil, errors.New("its header is damaged")
 	}
-	var children []uint64
-	for i := range count {
-		at := pageHeader + i*elementSize
-		e := b[at : at+elementSize]
-		if flags == pageBranch {
-			if pos, n := u32(e), u32(e[4:]); uint64(at)+pos+n > size {
-				return nil, fmt.Errorf("key %d is outside", i)
-			}
-			children = append(children, binary.NativeEndian.Uint64(e[8:]))
+	elements := make([]element, count)
+	for i := range elements {
+		at := int64(pageHeader + i*elementSize)
+		e := head[at : at+elementSize]
+		pos, keySize, valueSize := u32(e[4:]), u32(e[8:]), u32(e[12:])
+		if branch {
+			pos, keySize, valueSize = u32(e), u32(e[4:]), 0
+			elements[i].child = binary.NativeEndian.Uint64(e[8:])
+		}
+		if keySize > maxKey || at+pos+keySize+valueSize > body.Size() {
+			return nil, fmt.Errorf("entry %d is outside", i)
+		}
+		elements[i].key = make([]byte, keySize)
+		if _, err := body.ReadAt(elements[i].key, at+pos); err != nil {
+			return nil, err
+		}
+		if branch || u32(e)&1 == 0 {
 			continue
 		}
-		end := uint64(at) + u32(e[4:]) + u32(e[8:]) + u32(e[12:])
-		if end > size {
-			return nil, fmt.Errorf("value %d is outside", i)
-		}
-		if u32(e)&1 == 0 {
-			continue
-		}
-		if end > uint64(len(b)) || u32(e[12:]) < bucketHeader {
+		if valueSize < bucketHeader || valueSize > w.meta.pageSize {
 			return nil, fmt.Errorf("bucket %d is damaged", i)
 		}
-		bucket := b[end-u32(e[12:]) : end]
-		if root := binary.NativeEndian.Uint64(bucket); root != 0 {
-			children = append(children, root)
-		} else if len(bucket) < bucketHeader+pageHeader {
-			return nil, fmt.Errorf("bucket %d is damaged", i)
-		} else if _, err := w.elements(bucket[bucketHeader:], uint64(len(bucket)-bucketHeader)); err != nil {
+		bucket := make([]byte, valueSize)
+		if _, err := body.ReadAt(bucket, at+pos+keySize); err != nil {
+			return nil, err
+		}
+		child, err := w.bucket(bucket)
+		if err != nil {
 			return nil, fmt.Errorf("bucket %d: %w", i, err)
 		}
+		elements[i].child = child
 	}
-	return children, nil
+	return elements, nil
 }
 
-func u32(b []byte) uint64 { return uint64(binary.NativeEndian.Uint32(b)) }
+// bucket returns the root page of a bucket, or 0 if it has none: a small one
+// is a page inside its own value.
+func (w *walker) bucket(value []byte) (uint64, error) {
+	if root := binary.NativeEndian.Uint64(value); root != 0 {
+		return root, nil
+	}
+	page := value[bucketHeader:]
+	if len(page) < pageHeader || binary.NativeEndian.Uint16(page[8:]) != pageLeaf {
+		return 0, errors.New("its page is damaged")
+	}
+	_, err := w.elements(page, io.NewSectionReader(bytes.NewReader(page), 0, int64(len(page))), false)
+	return 0, err
+}
+
+func u32(b []byte) int64 { return int64(binary.NativeEndian.Uint32(b)) }

@@ -39,7 +39,9 @@
 // The free list isn't stored (NoFreelistSync), else each commit would write a
 // list as long as the number of free pages; opening reads the pages' headers
 // instead. Freed pages are used again, so the file stays near the largest
-// amount it ever had to hold, which storage.Limits bounds.
+// amount it ever had to hold, which storage.Limits bounds. Opening also checks
+// that every page in use is what it is referred to as, since bbolt would crash
+// on a damaged one; records and documents have checksums of their own.
 //
 // # Failure
 //
