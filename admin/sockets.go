@@ -207,8 +207,8 @@ type socket struct {
 	// holders counts the documents that want it, waiting those of them that are
 	// not in force yet. Both are guarded by Sockets.mu.
 	holders, waiting int
-	server  *http.Server
-	guard   atomic.Pointer[Guard]
+	server           *http.Server
+	guard            atomic.Pointer[Guard]
 	// accepted is closed when the server accepts no more.
 	accepted chan struct{}
 	ending   atomic.Bool

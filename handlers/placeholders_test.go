@@ -408,3 +408,16 @@ func FuzzQueryText(f *testing.F) {
 		}
 	})
 }
+
+type fixedClient struct{}
+
+func (fixedClient) ClientOf(*http.Request) (string, bool) { return "198.51.100.1", true }
+
+func TestClientIPVariable(t *testing.T) {
+	x, _ := begin(exampleRequest())
+	x.Client = fixedClient{}
+	checkName(t, x, "http.vars.client_ip", "198.51.100.1")
+	checkName(t, x, "http.vars.trusted_proxy", true)
+	x.SetVar("client_ip", "mine")
+	checkName(t, x, "http.vars.client_ip", "mine")
+}

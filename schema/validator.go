@@ -11,6 +11,11 @@ import (
 // Validator checks values against one schema. It is safe for concurrent use.
 type Validator struct {
 	compiled *jsonschema.Schema
+	// valid remembers the digests of values that passed. Where the schema says
+	// nothing about the content of texts and numbers, their digest leaves it out,
+	// so that all values of one shape are checked once.
+	valid     memo
+	shapeOnly bool
 }
 
 // Compile prepares a schema for validation. The name appears in errors about
@@ -30,12 +35,24 @@ func Compile(name string, s Schema) (*Validator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling schema %s: %w", name, err)
 	}
-	return &Validator{compiled}, nil
+	return &Validator{compiled: compiled, shapeOnly: !looksAtContent(map[string]any(s))}, nil
 }
 
 // Validate returns what the schema has against v, nil if nothing. The value is
 // made of nil, bool, float64, string, []any and map[string]any.
 func (v *Validator) Validate(value any) Problems {
+	digest := digestOf(value, v.shapeOnly)
+	if v.valid.has(digest) {
+		return nil
+	}
+	problems := v.check(value)
+	if problems == nil {
+		v.valid.add(digest)
+	}
+	return problems
+}
+
+func (v *Validator) check(value any) Problems {
 	err := v.compiled.Validate(value)
 	if err == nil {
 		return nil

@@ -211,9 +211,8 @@ func (s *Server) wantsHTTPS(app *App) string {
 	if onlyHTTPS {
 		return fmt.Sprintf("it listens on the HTTPS port %d only", app.httpsPort)
 	}
-	it := s.routes.HostNames().Root().Iterator()
-	for name, _, ok := it.Next(); ok; name, _, ok = it.Next() {
-		if !slices.Contains(s.https.Skip, string(name)) {
+	for name := range s.routes.HostNames() {
+		if !slices.Contains(s.https.Skip, name) {
 			return fmt.Sprintf("it has a route for host %q", name)
 		}
 	}

@@ -1,16 +1,17 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/schema"
 )
 
 const modulePath = "github.com/sluiceproxy/sluice"
@@ -99,20 +100,53 @@ func put(out map[string]string, name string, doc *ast.CommentGroup) {
 	}
 }
 
-func writeJSON(path string, v any) error {
-	text, err := json.MarshalIndent(v, "", " ")
-	if err != nil {
-		return fmt.Errorf("encoding %s: %w", path, err)
+// ofConfigs keeps the comments of types that occur in the configs of the table.
+// A field that a type has from an embedded one is entered under both names.
+func ofConfigs(table *module.Table, all map[string]string) map[string]string {
+	out := map[string]string{}
+	keep := func(name string) {
+		if text, ok := all[name]; ok {
+			out[name] = text
+		}
 	}
-	return writeFile(path, append(text, '\n'))
+	seen := map[reflect.Type]bool{}
+	var visit func(t reflect.Type)
+	visit = func(t reflect.Type) {
+		if seen[t] {
+			return
+		}
+		seen[t] = true
+		if strings.HasPrefix(t.PkgPath(), modulePath) {
+			keep(typeName(t))
+		}
+		switch t.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			visit(t.Elem())
+		case reflect.Struct:
+			for f := range schema.Fields(t) {
+				owner := ownerOf(t, f)
+				keep(typeName(owner))
+				keep(typeName(owner) + "." + f.GoName)
+				if text := all[typeName(owner)+"."+f.GoName]; text != "" {
+					out[typeName(t)+"."+f.GoName] = text
+				}
+				visit(f.Type)
+			}
+		}
+	}
+	for _, id := range table.IDs() {
+		visit(table.ConfigType(id))
+	}
+	return out
 }
 
-func writeFile(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("making the folder of %s: %w", path, err)
+// typeName is the name under which a type's comment is found.
+func typeName(t reflect.Type) string { return t.PkgPath() + "." + t.Name() }
+
+// ownerOf is the struct that declares a field of t: t or one embedded in it.
+func ownerOf(t reflect.Type, f schema.Field) reflect.Type {
+	if len(f.Index) == 1 {
+		return t
 	}
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	return nil
+	return t.FieldByIndex(f.Index[:len(f.Index)-1]).Type
 }

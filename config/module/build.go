@@ -50,12 +50,12 @@ func (b *Builder) Build(prev *Built, root string, node *config.Node, opts Option
 	if opts.Force && prev != nil {
 		t.stale = staleOf(prev, &b.Sources)
 	}
-	c := &child{node: node, slot: slot{fixed: root}}
+	c := &child{node: node, slot: &slot{fixed: root}}
 	t.build(c, prev, "")
 	res := Result{New: t.made, Gone: t.gone, Problems: t.problems, Warnings: t.warnings}
 	if len(t.problems) == 0 {
 		res.Root = c.built
-		res.Reused = c.built.size - len(t.made)
+		res.Reused = c.built.Size() - len(t.made)
 	}
 	return res
 }
@@ -69,13 +69,13 @@ func staleOf(b *Built, s *Sources) map[*Built]bool {
 		if !b.outside {
 			return false
 		}
-		old := slices.ContainsFunc(b.inputs, func(in input) bool { return in.current(s) != in.digest })
+		old := b.extra != nil && slices.ContainsFunc(b.extra.inputs, func(in input) bool { return in.current(s) != in.digest })
 		for _, k := range b.kids {
 			if k.built != nil && visit(k.built) {
 				old = true
 			}
 		}
-		for _, it := range b.elems.All() {
+		for _, it := range b.elements().All() {
 			if visit(it.Value) {
 				old = true
 			}
@@ -202,7 +202,7 @@ func (t *task) pair(kids []*child, prev *Built) []*Built {
 		}
 	}
 	take(func(k, old *child) bool { return k.node == old.node && k.pointer == old.pointer })
-	take(func(k, old *child) bool { return k.node == old.node && k.slot == old.slot })
+	take(func(k, old *child) bool { return k.node == old.node && *k.slot == *old.slot })
 	take(func(k, old *child) bool { i := id(k.node); return i != "" && i == id(old.node) })
 	take(func(k, old *child) bool { return k.pointer == old.pointer })
 	for j, old := range prev.kids {

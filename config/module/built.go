@@ -9,17 +9,43 @@ import (
 // whether it can serve the next document as it is. Immutable after the build,
 // but for the resources it owns.
 type Built struct {
-	spec   *entry
-	node   *config.Node
-	value  any
-	kids   []*child
-	elems  seq.Seq[*Built]
-	inputs []input
-	owned  []Resource
-	state  map[string]any
-	size   int
+	spec  *entry
+	node  *config.Node
+	value any
+	kids  []*child
+	extra *extra
+	size  int32
 	// outside says that something in this subtree read more than its node.
 	outside bool
+}
+
+// extra is what most modules do not have; it is apart because there may be
+// hundreds of thousands of modules.
+type extra struct {
+	elems  seq.Seq[*Built] // of a list
+	inputs []input
+	owned  []Resource
+	state  []kept
+}
+
+// kept is a state under its name.
+type kept struct {
+	name  string
+	value any
+}
+
+func (b *Built) more() *extra {
+	if b.extra == nil {
+		b.extra = &extra{}
+	}
+	return b.extra
+}
+
+func (b *Built) elements() seq.Seq[*Built] {
+	if b.extra == nil {
+		return seq.Seq[*Built]{}
+	}
+	return b.extra.elems
 }
 
 // Value is the running value.
@@ -33,11 +59,16 @@ func (b *Built) Size() int {
 	if b == nil {
 		return 0
 	}
-	return b.size
+	return int(b.size)
 }
 
 // Owned is the resources it needs, in the order of their acquisition.
-func (b *Built) Owned() []Resource { return b.owned }
+func (b *Built) Owned() []Resource {
+	if b.extra == nil {
+		return nil
+	}
+	return b.extra.owned
+}
 
 // All lists b and every module below it, children before parents.
 func (b *Built) All() []*Built {
@@ -53,7 +84,7 @@ func (b *Built) walk(visit func(*Built)) {
 			k.built.walk(visit)
 		}
 	}
-	for _, it := range b.elems.All() {
+	for _, it := range b.elements().All() {
 		it.Value.walk(visit)
 	}
 	visit(b)

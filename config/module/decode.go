@@ -98,7 +98,8 @@ func (p *planner) make(t reflect.Type, tag reflect.StructTag) decodeFunc {
 			return n.ToGo()
 		}
 	case reflect.PointerTo(t).Implements(binderType):
-		return decodeRef(slotOf(tag))
+		s := slotOf(tag)
+		return decodeRef(&s)
 	case reflect.PointerTo(t).Implements(decoderType):
 		return decodeCustom
 	}
@@ -160,7 +161,7 @@ func decodeCustom(d *decoding, n *config.Node, v reflect.Value) any {
 	return n.ToGo()
 }
 
-func decodeRef(s slot) decodeFunc {
+func decodeRef(s *slot) decodeFunc {
 	return func(d *decoding, n *config.Node, v reflect.Value) any {
 		c := &child{node: n, slot: s, pointer: d.pointer()}
 		v.Addr().Interface().(binder).bind(c)

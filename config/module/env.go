@@ -74,7 +74,8 @@ func digestOf(data []byte, err error) uint64 {
 func (e *Env) record(kind, name string) {
 	in := input{kind: kind, name: name}
 	in.digest = in.current(&e.task.builder.Sources)
-	e.built.inputs = append(e.built.inputs, in)
+	x := e.built.more()
+	x.inputs = append(x.inputs, in)
 	e.built.outside = true
 }
 
@@ -82,7 +83,8 @@ func (e *Env) record(kind, name string) {
 // if the content has changed.
 func (e *Env) ReadFile(name string) ([]byte, error) {
 	data, err := e.task.builder.Sources.ReadFile(name)
-	e.built.inputs = append(e.built.inputs, input{inputFile, name, digestOf(data, err)})
+	x := e.built.more()
+	x.inputs = append(x.inputs, input{inputFile, name, digestOf(data, err)})
 	e.built.outside = true
 	if err != nil {
 		return nil, fmt.Errorf("reading file: %w", err)
@@ -117,7 +119,10 @@ func (e *Env) Globals() vars.Scope { return e.task.builder.Sources.Globals }
 // Own hands over a resource. Resources are prepared in the order in which they
 // were handed over, after everything is compiled, and closed when nothing can
 // use the value any more.
-func (e *Env) Own(r Resource) { e.built.owned = append(e.built.owned, r) }
+func (e *Env) Own(r Resource) {
+	x := e.built.more()
+	x.owned = append(x.owned, r)
+}
 
 // State returns what the module that stood here before kept under name, or
 // what make returns if there was none. A module stands at the same place if it
@@ -125,22 +130,25 @@ func (e *Env) Own(r Resource) { e.built.owned = append(e.built.owned, r) }
 // the same kind. The value is shared by the generations that still serve, so
 // it must be safe for concurrent use; its config may have changed.
 func (e *Env) State(name string, make func() any) any {
-	if e.prev != nil {
-		if v, ok := e.prev.state[name]; ok {
-			e.keep(name, v)
-			return v
-		}
+	v, ok := e.before(name)
+	if !ok {
+		v = make()
 	}
-	v := make()
-	e.keep(name, v)
+	x := e.built.more()
+	x.state = append(x.state, kept{name, v})
 	return v
 }
 
-func (e *Env) keep(name string, v any) {
-	if e.built.state == nil {
-		e.built.state = map[string]any{}
+func (e *Env) before(name string) (any, bool) {
+	if e.prev == nil || e.prev.extra == nil {
+		return nil, false
 	}
-	e.built.state[name] = v
+	for _, k := range e.prev.extra.state {
+		if k.name == name {
+			return k.value, true
+		}
+	}
+	return nil, false
 }
 
 // Replaces reports whether a module of the same kind stood at this place.

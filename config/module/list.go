@@ -20,7 +20,7 @@ func (t *task) buildList(c *child, prev *Built, pointer string) {
 		t.problems = append(t.problems, mismatch(c.node, "an array").Under(pointer)...)
 		return
 	}
-	l := &listBuild{task: t, spec: c.spec, node: c.node, prev: prev, pointer: pointer}
+	l := &listBuild{task: t, spec: c.spec, node: c.node, prev: prev, pointer: pointer, slot: &slot{fixed: c.spec.list.element}}
 	before := len(t.problems)
 	l.spans = l.difference()
 	l.collect()
@@ -39,6 +39,7 @@ type listBuild struct {
 	pointer string
 	spans   []config.Span
 	fresh   []*child // the elements inside the spans, in order
+	slot    *slot
 	pairs   []*Built // what each of them takes over from
 }
 
@@ -59,7 +60,7 @@ func withStale(spans []config.Span, prev *Built, stale map[*Built]bool) []config
 	at, shift := 0, 0
 	upTo := func(end int) {
 		for i := at; i < end; i++ {
-			if stale[prev.elems.At(i).Value] {
+			if stale[prev.elements().At(i).Value] {
 				out = append(out, config.Span{OldStart: i, OldEnd: i + 1, NewStart: i + shift, NewEnd: i + 1 + shift})
 			}
 		}
@@ -69,7 +70,7 @@ func withStale(spans []config.Span, prev *Built, stale map[*Built]bool) []config
 		out = append(out, s)
 		at, shift = s.OldEnd, s.NewEnd-s.OldEnd
 	}
-	upTo(prev.elems.Len())
+	upTo(prev.elements().Len())
 	return out
 }
 
@@ -80,7 +81,7 @@ func (l *listBuild) collect() {
 	used := map[*Built]bool{}
 	for _, s := range l.spans {
 		for i := s.OldStart; i < s.OldEnd; i++ {
-			b := l.prev.elems.At(i).Value
+			b := l.prev.elements().At(i).Value
 			byNode[b.node] = b
 			if id := id(b.node); id != "" {
 				byID[id] = b
@@ -90,7 +91,7 @@ func (l *listBuild) collect() {
 	for _, s := range l.spans {
 		for i := s.NewStart; i < s.NewEnd; i++ {
 			n := l.node.Index(i)
-			c := &child{node: n, slot: slot{fixed: l.spec.list.element}, pointer: "/" + strconv.Itoa(i)}
+			c := &child{node: n, slot: l.slot, pointer: "/" + strconv.Itoa(i)}
 			old := byNode[n]
 			if old == nil && len(byID) > 0 {
 				if id := id(n); id != "" {
@@ -115,7 +116,7 @@ func (l *listBuild) pairByPosition(used map[*Built]bool) {
 	for _, s := range l.spans {
 		for i := range s.NewEnd - s.NewStart {
 			if l.pairs[k] == nil && s.OldStart+i < s.OldEnd {
-				if b := l.prev.elems.At(s.OldStart + i).Value; !used[b] {
+				if b := l.prev.elements().At(s.OldStart + i).Value; !used[b] {
 					l.pairs[k], used[b] = b, true
 				}
 			}
@@ -127,7 +128,7 @@ func (l *listBuild) pairByPosition(used map[*Built]bool) {
 func (l *listBuild) dropUnused(used map[*Built]bool) {
 	for _, s := range l.spans {
 		for i := s.OldStart; i < s.OldEnd; i++ {
-			if b := l.prev.elems.At(i).Value; !used[b] {
+			if b := l.prev.elements().At(i).Value; !used[b] {
 				l.task.drop(b)
 			}
 		}
@@ -169,16 +170,17 @@ func (t *task) join(o *task) {
 
 // finish splices the new elements in and derives the list's value.
 func (l *listBuild) finish() *Built {
-	b := &Built{spec: l.spec, node: l.node, size: 1}
+	b := &Built{spec: l.spec, node: l.node, size: 1, extra: &extra{}}
+	elems := &b.extra.elems
 	var prevValue any
 	if l.prev != nil {
-		b.elems, b.size, b.outside, prevValue = l.prev.elems, l.prev.size, l.prev.outside, l.prev.value
+		*elems, b.size, b.outside, prevValue = l.prev.elements(), l.prev.size, l.prev.outside, l.prev.value
 	}
 	reset := l.prev == nil
 	var removed, added []item
 	k := len(l.fresh)
 	for _, s := range slices.Backward(l.spans) {
-		for _, it := range b.elems.Range(s.OldStart, s.OldEnd) {
+		for _, it := range elems.Range(s.OldStart, s.OldEnd) {
 			removed = append(removed, item{it.Label, it.Value.value})
 			b.size -= it.Value.size
 		}
@@ -191,15 +193,15 @@ func (l *listBuild) finish() *Built {
 			b.outside = b.outside || builts[i].outside
 		}
 		var relabelled bool
-		b.elems, relabelled = b.elems.Splice(s.OldStart, s.OldEnd, builts)
+		*elems, relabelled = elems.Splice(s.OldStart, s.OldEnd, builts)
 		reset = reset || relabelled
-		for _, it := range b.elems.Range(s.OldStart, s.OldStart+n) {
+		for _, it := range elems.Range(s.OldStart, s.OldStart+n) {
 			added = append(added, item{it.Label, it.Value.value})
 		}
 	}
 	if reset {
-		removed, added = nil, make([]item, 0, b.elems.Len())
-		for _, it := range b.elems.All() {
+		removed, added = nil, make([]item, 0, elems.Len())
+		for _, it := range elems.All() {
 			added = append(added, item{it.Label, it.Value.value})
 		}
 	}

@@ -106,7 +106,7 @@ func (s slot) id(name string) string {
 // child is one filled slot.
 type child struct {
 	node    *config.Node
-	slot    slot
+	slot    *slot
 	pointer string // relative to the parent, also the slot's identity
 	name    string
 	spec    *entry

@@ -144,17 +144,28 @@ func pathKeys(patterns []handlers.PathPattern) []key {
 	return keys
 }
 
-// hosts are the host patterns the route is about, for those who need to know
-// which sites a list serves.
-func (r *Route) hosts() []string {
+// unfiled is the host patterns of a route that are no keys of the index: with
+// several wildcards, or with placeholders.
+func (r *Route) unfiled() []string {
 	var out []string
 	for _, set := range r.sets {
 		for _, m := range set {
-			if h, ok := m.(handlers.HostMatcher); ok {
-				patterns, _ := h.Hosts()
-				out = append(out, patterns...)
+			h, ok := m.(handlers.HostMatcher)
+			if !ok {
+				continue
+			}
+			patterns, _ := h.Hosts()
+			for _, p := range patterns {
+				if !r.files(p) {
+					out = append(out, p)
+				}
 			}
 		}
 	}
 	return out
+}
+
+func (r *Route) files(pattern string) bool {
+	k := hostKeys([]string{pattern})[0]
+	return slices.ContainsFunc(r.keys, func(f key) bool { return f.hostKind == k.hostKind && f.host == k.host && k.hostKind != anyHost })
 }

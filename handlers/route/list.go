@@ -2,6 +2,7 @@ package route
 
 import (
 	"cmp"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ type List struct {
 	exact *iradix.Tree[*paths]
 	wild  *iradix.Tree[*paths]
 	any   *paths
-	names *iradix.Tree[int] // host patterns of all routes, with their number
+	names *iradix.Tree[int] // host patterns that are not in the index, counted
 	n     int
 	// single, when set, is the only route: there is no index.
 	single *entry
@@ -41,13 +42,25 @@ func (l *List) Len() int {
 	return l.n
 }
 
-// HostNames is the host patterns that the routes of the list match, each with
-// the number of routes that name it. It must not be changed.
-func (l *List) HostNames() *iradix.Tree[int] {
-	if l == nil {
-		return iradix.New[int]()
+// HostNames iterates over the host patterns that the routes of the list name,
+// each once, in no particular order.
+func (l *List) HostNames() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if l == nil {
+			return
+		}
+		more := true
+		visit := func(prefix string) func([]byte, *paths) bool {
+			return func(host []byte, _ *paths) bool { more = yield(prefix + string(host)); return !more }
+		}
+		l.exact.Root().Walk(visit(""))
+		if more {
+			l.wild.Root().Walk(visit("*."))
+		}
+		if more {
+			l.names.Root().Walk(func(host []byte, _ int) bool { return !yield(string(host)) })
+		}
 	}
-	return l.names
 }
 
 // update derives the next list. It does not change l.
@@ -127,14 +140,17 @@ func rehost(tree *iradix.Tree[*paths], kind hostKind, gone, came map[string][]fi
 func recount(names *iradix.Tree[int], removed, added bucket) *iradix.Tree[int] {
 	delta := map[string]int{}
 	for _, e := range removed {
-		for _, h := range e.route.hosts() {
+		for _, h := range e.route.unfiled() {
 			delta[h]--
 		}
 	}
 	for _, e := range added {
-		for _, h := range e.route.hosts() {
+		for _, h := range e.route.unfiled() {
 			delta[h]++
 		}
+	}
+	if len(delta) == 0 {
+		return names
 	}
 	txn := names.Txn()
 	for name, d := range delta {

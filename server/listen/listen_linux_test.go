@@ -333,8 +333,7 @@ func TestForeignHolder(t *testing.T) {
 	}
 }
 
-// A stranger with SO_REUSEPORT is noticed although we hand over beside it, and
-// is not let in afterwards.
+// A stranger with SO_REUSEPORT is noticed although we hand over beside it.
 func TestReusePortStranger(t *testing.T) {
 	m := manager(t)
 	port := freePort(t, 1)
@@ -351,12 +350,21 @@ func TestReusePortStranger(t *testing.T) {
 		t.Errorf("shared with a stranger: %v", err)
 	}
 	stranger.Close()
-	apply(t, m, echoLine, wants(t, "a", fmt.Sprintf(":%d", port)))
-	eventually(t, "the old one is gone", func() bool { return len(m.List()) == 1 })
-	for _, host := range []string{"127.0.0.1", "127.0.0.2"} {
+	refused := func(when, host string) {
+		t.Helper()
 		if l, err := lc.Listen(context.Background(), "tcp", fmt.Sprintf("%s:%d", host, port)); err == nil {
 			l.Close()
-			t.Errorf("%s: a stranger may share our socket", host)
+			t.Errorf("%s: a stranger may share %s", when, host)
+		}
+	}
+	refused("before", "127.0.0.1")
+	refused("before", "")
+	apply(t, m, echoLine, wants(t, "a", fmt.Sprintf(":%d", port)))
+	eventually(t, "the old one is gone", func() bool { return len(m.List()) == 1 })
+	// Another sluice is refused, whatever has been handed over.
+	for _, host := range []string{"127.0.0.1", "127.0.0.2", ""} {
+		if err := planErr(manager(t), wants(t, "b", fmt.Sprintf("%s:%d", host, port))); err == nil {
+			t.Errorf("another manager may share %q", host)
 		}
 	}
 }
@@ -680,12 +688,15 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("%d accepts after descriptors came back", f.calls)
 		}
 		f.mu.Unlock()
+		go m.Close(context.Background())
+		synctest.Wait()
 		close(f.wake)
 		<-s.Done()
 		if !f.closed {
 			t.Error("it was not closed")
 		}
 		// One that leaves does not wait for the pause to end.
+		m = NewManager(Options{})
 		f = &fake{err: syscall.EMFILE}
 		s = newSocket(m, &want{target: &target{kind: kindFD}}, f)
 		m.sockets["y"] = s

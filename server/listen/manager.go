@@ -19,7 +19,10 @@
 // SO_REUSEPORT under our user id would be let in by that, so before it the
 // listening sockets of the system (from netlink, else /proc/net/tcp) are
 // searched for overlapping ones that are not ours. Where neither can be read
-// only the kernel's own check is left.
+// only the kernel's own check is left. The other way round there is a gap that
+// Linux leaves: once a port was handed over, and until its sockets are closed,
+// a process of our user that sets SO_REUSEPORT of its own accord is let in. A
+// second sluice never does so on a port where it has no socket.
 //
 // A TCP socket that leaves is first hidden: it is bound to an interface that
 // does not exist, which takes it out of the kernel's search for new

@@ -36,7 +36,7 @@ func (m *Manager) openTCP(ctx context.Context, t *target) (listener, error) {
 	lc.SetMultipathTCP(false)
 	own := m.overlapping(t)
 	if len(own) > 0 {
-		if h := foreignHolder(t, m.inodes(), false); h != "" {
+		if h := m.stranger(ctx, t); h != "" {
 			return nil, inUse(h)
 		}
 		for _, s := range own {
@@ -68,22 +68,28 @@ func (m *Manager) openTCP(ctx context.Context, t *target) (listener, error) {
 
 // inodes identifies our own TCP sockets in the system's list.
 func (m *Manager) inodes() map[uint64]bool {
-	own := map[uint64]bool{}
-	add := func(s *Socket) {
-		control(s.ln, func(fd uintptr) error {
-			if n, ok := inode(fd); ok {
-				own[n] = true
-			}
-			return nil
-		})
-	}
+	own := make(map[uint64]bool, len(m.sockets)+len(m.leaving))
 	for _, s := range m.sockets {
-		add(s)
+		own[s.inode] = true
 	}
 	for s := range m.leaving {
-		add(s)
+		own[s.inode] = true
 	}
 	return own
+}
+
+// stranger looks for somebody else on an address that we are about to share
+// with ourselves. A child of ours that has not come to its exec holds our
+// closed sockets for a moment, so it looks more than once.
+func (m *Manager) stranger(ctx context.Context, t *target) (holder string) {
+	own := m.inodes()
+	for range 5 {
+		if holder = foreignHolder(t, own, false); holder == "" || ctx.Err() != nil {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return holder
 }
 
 // inUse is the error for an address that someone else holds.
@@ -110,6 +116,9 @@ func plain(err error) error {
 func (m *Manager) openUnix(ctx context.Context, w *want) (*Socket, error) {
 	lc := net.ListenConfig{}
 	abstract := w.addr.IsAbstract()
+	if err := m.awaitLeaving(ctx, w.key); err != nil {
+		return nil, err
+	}
 	if !abstract {
 		if err := removeStale(ctx, w.target); err != nil {
 			return nil, err
@@ -139,6 +148,22 @@ func (m *Manager) openUnix(ctx context.Context, w *want) (*Socket, error) {
 		return nil, fmt.Errorf("setting the mode of the socket: %w", err)
 	}
 	return s, nil
+}
+
+// awaitLeaving waits until a unix socket of ours with the same name that is
+// being drained has closed, which takes no time worth mentioning.
+func (m *Manager) awaitLeaving(ctx context.Context, key Key) error {
+	for s := range m.leaving {
+		if s.target.key != key {
+			continue
+		}
+		select {
+		case <-s.shut:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for our old socket of that name: %w", ctx.Err())
+		}
+	}
+	return nil
 }
 
 // removeStale makes way for a bind to t's path.

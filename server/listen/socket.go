@@ -33,12 +33,14 @@ type Socket struct {
 	opened time.Time
 	file   os.FileInfo // unix: what was bound, to remove nothing else
 	mode   fs.FileMode // unix; guarded by Manager.mu
+	inode  uint64      // its identity in the system's list
 
 	accepted atomic.Uint64
 	server   atomic.Pointer[server]
 
 	running bool // guarded by Manager.mu
 	drain   chan struct{}
+	shut    chan struct{} // closed when the listener is
 	done    chan struct{}
 	// Set before drain is closed.
 	heirs  []*Socket
@@ -53,8 +55,9 @@ type server struct {
 }
 
 func newSocket(m *Manager, w *want, ln listener) *Socket {
-	s := &Socket{m: m, target: w.target, ln: ln, opened: m.now(), mode: w.addr.Mode, drain: make(chan struct{}), done: make(chan struct{})}
+	s := &Socket{m: m, target: w.target, ln: ln, opened: m.now(), mode: w.addr.Mode, drain: make(chan struct{}), shut: make(chan struct{}), done: make(chan struct{})}
 	s.set(w, nil)
+	control(ln, func(fd uintptr) error { s.inode = inode(fd); return nil })
 	return s
 }
 
@@ -122,6 +125,7 @@ func (s *Socket) abandon(heirs []*Socket) {
 	s.hide()
 	if len(heirs) == 0 {
 		s.ln.Close()
+		close(s.shut)
 		close(s.done)
 		return
 	}
@@ -142,8 +146,8 @@ func (s *Socket) run() {
 			s.deliver(c)
 			continue
 		}
-		if s.isLeaving() || errors.Is(err, net.ErrClosed) {
-			break
+		if errors.Is(err, net.ErrClosed) {
+			<-s.drain // it is closed by nobody else before it leaves
 		}
 		if transient(err) {
 			continue
@@ -158,6 +162,7 @@ func (s *Socket) run() {
 	}
 	s.drainQueue()
 	s.ln.Close()
+	close(s.shut)
 	s.m.gone(s)
 	close(s.done)
 	if s.onGone != nil {

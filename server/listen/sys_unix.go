@@ -18,13 +18,13 @@ func setReusePort(fd uintptr, on bool) error {
 	return unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, v)
 }
 
-// inode is the identity of a socket in the system's lists.
-func inode(fd uintptr) (uint64, bool) {
+// inode is the identity of a socket in the system's lists, 0 if unknown.
+func inode(fd uintptr) uint64 {
 	var st unix.Stat_t
 	if unix.Fstat(int(fd), &st) != nil {
-		return 0, false
+		return 0
 	}
-	return uint64(st.Ino), true
+	return uint64(st.Ino)
 }
 
 // dupListener duplicates a descriptor after checking that it is a listening

@@ -53,9 +53,9 @@ const groupSize = 3
 func scripted(n uint64) storage.Edit {
 	switch {
 	case n%97 == 0:
-		return storage.Edit{Verb: storage.VerbLoad, Body: fmt.Appendf(nil, `{"load":%d,"pad":"%s"}`, n, strings.Repeat("p", int(n*7919%90_000)))}
+		return storage.Edit{Verb: storage.VerbLoad, Body: fmt.Appendf(nil, `{"load":%d,"pad":"%s"}`, n, strings.Repeat("p", int(n*7919%40_000)))}
 	case n%31 == 0:
-		return storagetest.Put("large", strings.Repeat("l", int(n*104729%40_000)))
+		return storagetest.Put("large", strings.Repeat("l", int(n*104729%9_000)))
 	case n%11 == 0:
 		return storage.Edit{Verb: "DELETE", Path: fmt.Sprint(n / 2 % 20)}
 	}
@@ -83,7 +83,7 @@ func scriptedDocument(n uint64) []byte {
 // scriptedOptions make snapshots and pruning frequent.
 func scriptedOptions() Options {
 	return Options{
-		Replay: storagetest.Replay, Digest: storagetest.Digest, SnapshotEvery: 20, SnapshotBytes: 50_000,
+		Replay: storagetest.Replay, Digest: storagetest.Digest, SnapshotEvery: 20, SnapshotBytes: 20_000,
 		Limits: storage.Limits{MaxRevisions: 150, MaxBytes: 3 << 20},
 	}
 }

@@ -223,7 +223,7 @@ func TestDamage(t *testing.T) {
 				}
 			}
 			if revs, herr := s.History(bg, 0, 1000); herr == nil {
-				for _, rev := range revs[:min(len(revs), 5)] {
+				for _, rev := range revs[:min(len(revs), 2)] {
 					_, _ = s.Revision(bg, rev.Number)
 				}
 			}

@@ -17,7 +17,9 @@ import (
 // eventually waits for something that happens in the background.
 func eventually(t *testing.T, s *Store, what string, ok func(*book) bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); ; <-tick.C {
 		s.mu.Lock()
 		done := ok(&s.book)
 		s.mu.Unlock()

@@ -50,6 +50,7 @@ func TestKill(t *testing.T) {
 		if last < acked || last > acked+groupSize {
 			t.Fatalf("%d was acknowledged, the latest is %d", acked, last)
 		}
+		acked = last // the next process was told
 		if last > 0 {
 			some := last - rand.Uint64N(min(last, 150))
 			snap, err := s.Revision(bg, some)

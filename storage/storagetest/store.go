@@ -353,8 +353,10 @@ func testPruneBytes(t *testing.T, mk Maker) {
 	}
 	// A store may prune in the background: wait for it, but not for ever.
 	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	var revs []storage.Revision
-	for {
+	for ; ; <-tick.C {
 		var err error
 		if revs, err = m.Store.History(bg, 0, 1<<30); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/sluiceproxy/sluice/schema"
+	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+)
+
+// name is the program's name in paths and messages.
+const name = "sluice"
+
+// Exit codes (cli, section 2).
+const (
+	exitFailed     = 1
+	exitForced     = 2
+	exitFailedQuit = 3
+)
+
+// program is one run of the binary: what it shares with the world.
+type program struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	// defaultAdmin and notifySocket come from the environment as it was at the
+	// start, before any file with variables was read.
+	defaultAdmin string
+	notifySocket string
+}
+
+func thisProgram() *program {
+	return &program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		defaultAdmin: defaultAdmin(os.LookupEnv), notifySocket: os.Getenv("NOTIFY_SOCKET")}
+}
+
+// failure is a command's own error. What is not a failure is a mistake in the
+// command line.
+type failure struct {
+	code int
+	err  error // nil if everything is said
+}
+
+// Error returns the error's text.
+func (f *failure) Error() string {
+	if f.err == nil {
+		return fmt.Sprintf("exit status %d", f.code)
+	}
+	return f.err.Error()
+}
+
+// Unwrap returns the error.
+func (f *failure) Unwrap() error { return f.err }
+
+// own makes every error of a command's function a failure.
+func own(run func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		err := run(cmd, args)
+		var f *failure
+		if err == nil || errors.As(err, &f) {
+			return err
+		}
+		return &failure{exitFailed, err}
+	}
+}
+
+// execute runs the command line and returns the exit code.
+func (p *program) execute(args []string) int {
+	root := p.newRoot()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteC()
+	var f *failure
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &f):
+		if f.err != nil {
+			p.logError(f.err)
+		}
+		return f.code
+	}
+	fmt.Fprintf(p.stderr, "Error: %v\n", err)
+	if strings.HasPrefix(err.Error(), "unknown command") {
+		fmt.Fprintf(p.stderr, "Run '%s --help' for usage.\n", cmd.CommandPath())
+	}
+	return exitFailed
+}
+
+// logError writes a command's error: one log entry on standard error, for a
+// person if it is a terminal.
+func (p *program) logError(err error) {
+	sw := logs.NewSwitch(p.logProcess())
+	sw.Core("").Error(err.Error(), problemFields(err)...)
+	_ = sw.Sync()
+}
+
+// logProcess is how logs see this run.
+func (p *program) logProcess() logs.Process {
+	lp := logs.ThisProcess()
+	lp.Stdout, lp.Stderr = p.stdout, p.stderr
+	return lp
+}
+
+// problemFields lists the problems of an error, if it has more than its text
+// says.
+func problemFields(err error) []zap.Field {
+	var ps schema.Problems
+	if !errors.As(err, &ps) || len(ps) < 2 {
+		return nil
+	}
+	lines := make([]string, len(ps))
+	for i, one := range ps {
+		lines[i] = one.String()
+	}
+	return []zap.Field{zap.Strings("problems", lines)}
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/spf13/cobra"
+)
+
+// target are the flags that say which instance is meant.
+type target struct{ config, adapter, address string }
+
+func (t *target) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVarP(&t.config, "config", "c", "", "config file whose admin address is used")
+	f.StringVarP(&t.adapter, "adapter", "a", "", "name of the language of the config file")
+	f.StringVar(&t.address, "address", "", "admin address of the running instance, such as localhost:2019 or unix//run/sluice.sock")
+}
+
+// client makes a client for the instance that is meant.
+func (p *program) client(t target) (*client, error) {
+	var root *config.Node
+	if t.address == "" && (t.config != "" || t.adapter != "") {
+		c, err := p.readConfig(t.config, t.adapter)
+		if err != nil {
+			return nil, err
+		}
+		root = c.root
+	}
+	a, err := p.adminAddress(t.address, root)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(a), nil
+}
+
+func (p *program) stopCommand() *cobra.Command {
+	var t target
+	cmd := &cobra.Command{
+		Use: "stop", Short: "Stop a running instance gracefully", Args: cobra.NoArgs,
+		Long: "Asks the running instance, through its admin endpoint, to finish its requests and end.",
+		Example: `  sluice stop
+  sluice stop --address localhost:2020
+  sluice stop --config sluice.json`,
+		RunE: own(func(*cobra.Command, []string) error {
+			c, err := p.client(t)
+			if err != nil {
+				return err
+			}
+			if _, _, err := c.do(http.MethodPost, "/stop", nil, nil); err != nil {
+				return fmt.Errorf("stopping the instance at %s: %w", c.address, err)
+			}
+			return nil
+		}),
+	}
+	t.flags(cmd)
+	return cmd
+}
