@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/internal/metrics"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/storage"
@@ -66,10 +65,8 @@ type Deps struct {
 	Engine Engine
 	// Store is where revisions are read; without it they are not available.
 	Store storage.Store
-	// Table is the module kinds; the published schema is made of it.
-	Table *module.Table
-	// Schema returns the published schema of documents; without it /schema is
-	// not available. It is called once.
+	// Schema returns the published schema of documents, which the module table
+	// makes; without it /schema is not available. It is called once.
 	Schema func() schema.Schema
 	// Metrics is what /metrics shows, and where the API counts its requests.
 	Metrics *metrics.Registry

@@ -211,6 +211,15 @@ func TestManyProblems(t *testing.T) {
 	}
 }
 
+func TestLongNames(t *testing.T) {
+	f := newFixture(t, "{}")
+	name := strings.Repeat("n", 1<<20)
+	r := f.do("POST", "/load", `{"`+name+`": 1}`)
+	if ps := r.problems(t); r.status != 400 || len(r.body) > 5*maxText || len(ps) != 1 || ps[0].Line != 1 {
+		t.Errorf("%d with %d bytes", r.status, len(r.body))
+	}
+}
+
 func TestErrorsOfTheEngine(t *testing.T) {
 	for _, c := range []struct {
 		err    error
@@ -317,7 +326,7 @@ func TestBufferedBodies(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d bytes are counted", f.api.bodies.used.Load())
 		}
-		time.Sleep(time.Millisecond) // polling a real socket
+		<-time.After(time.Millisecond)
 	}
 	r := f.do("PATCH", "/config/x", "3")
 	f.want(r, 503, "too much data is being sent at once; try again in a moment")
@@ -416,7 +425,7 @@ func TestRevisions(t *testing.T) {
 	} {
 		f.want(f.do("GET", path, nil), 404, want)
 	}
-	for _, path := range []string{"/revisions/x", "/revisions/1..", "/revisions/..", "/revisions/-1", "/revisions?limit=0", "/revisions?limit=1001", "/revisions?before=x"} {
+	for _, path := range []string{"/revisions/x", "/revisions/1..", "/revisions/-1", "/revisions?limit=0", "/revisions?limit=1001", "/revisions?before=x"} {
 		if r := f.do("GET", path, nil); r.status != 400 {
 			t.Errorf("%s: %d", path, r.status)
 		}

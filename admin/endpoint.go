@@ -48,6 +48,7 @@ func (e *Endpoint) Start() {
 	defer e.sockets.started(e.socket)
 	opts := e.options
 	opts.Address = e.socket.address()
+	opts.Address.Mode = e.options.Address.Mode
 	guard, err := NewGuard(opts)
 	if err != nil {
 		// Compile has checked the origins; a guard that lets nobody in is the

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/schema"
@@ -84,6 +85,30 @@ func asError(err error) *Error {
 // maxProblems is how many problems an answer lists.
 const maxProblems = 100
 
+// maxText is how many bytes of a text, which may come from the client, an
+// answer repeats.
+const maxText = 4 << 10
+
+func cut(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + "..."
+}
+
+// shorten bounds what an answer says about problems.
+func shorten(ps schema.Problems) schema.Problems {
+	var out schema.Problems
+	for i, p := range ps {
+		if i == maxProblems {
+			return append(out, schema.Problem{Message: fmt.Sprintf("and %d more problems", len(ps)-i)})
+		}
+		p.Pointer, p.Message, p.Found, p.Expected = cut(p.Pointer), cut(p.Message), cut(p.Found), cut(p.Expected)
+		out = append(out, p)
+	}
+	return out
+}
+
 // errorBody is the JSON form of an Error.
 type errorBody struct {
 	Error    string          `json:"error"`
@@ -93,14 +118,10 @@ type errorBody struct {
 // fail answers with an error and logs it (sections 3 rule 4 and 5 rule 3).
 func (a *API) fail(c *call, err error) {
 	e := asError(err)
-	a.log.Error("request error", zap.String("error", e.Msg), zap.Int("status_code", e.Status))
+	body := errorBody{cut(e.Msg), shorten(e.Problems)}
+	a.log.Error("request error", zap.String("error", body.Error), zap.Int("status_code", e.Status))
 	if c.status != 0 {
 		return // the answer has begun; the client notices that it is cut off
-	}
-	body := errorBody{e.Msg, e.Problems}
-	if n := len(body.Problems); n > maxProblems {
-		body.Problems = append(body.Problems[:maxProblems:maxProblems],
-			schema.Problem{Message: fmt.Sprintf("and %d more problems", n-maxProblems)})
 	}
 	h := c.Header()
 	for name, values := range e.Header {

@@ -233,6 +233,10 @@ func (k *socket) serve(g *Guard) bool {
 	if k.server != nil || k.sockets.closed {
 		return false
 	}
+	errorLog, err := zap.NewStdLogAt(k.sockets.log, zap.DebugLevel)
+	if err != nil {
+		panic(fmt.Sprintf("admin: %v", err)) // only for a level that does not exist
+	}
 	k.server = &http.Server{
 		Handler:                      k,
 		ReadTimeout:                  readTimeout,
@@ -240,7 +244,7 @@ func (k *socket) serve(g *Guard) bool {
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHeaderBytes,
 		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     zap.NewStdLog(k.sockets.log.WithOptions(zap.IncreaseLevel(zap.DebugLevel))),
+		ErrorLog:                     errorLog,
 	}
 	server := k.server
 	go func() {

@@ -45,14 +45,15 @@ func (v *Validator) Validate(value any) Problems {
 	if v.valid.has(digest) {
 		return nil
 	}
-	problems := v.check(value)
+	problems := v.Check(value)
 	if problems == nil {
 		v.valid.add(digest)
 	}
 	return problems
 }
 
-func (v *Validator) check(value any) Problems {
+// Check is Validate without looking at what was found valid before.
+func (v *Validator) Check(value any) Problems {
 	err := v.compiled.Validate(value)
 	if err == nil {
 		return nil

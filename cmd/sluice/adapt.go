@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 )
@@ -95,7 +96,7 @@ func (p *program) printWarnings(c *configFile) {
 	if len(c.warnings) == 0 {
 		return
 	}
-	sw := p.newSwitch()
+	sw := logs.NewSwitch(p.logProcess())
 	for _, w := range c.warnings {
 		sw.Core(jsonAdapter).Warn(w.Message, zap.String("file", c.file), zap.Int("line", w.Line), zap.String("pointer", w.Pointer))
 	}

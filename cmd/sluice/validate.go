@@ -3,14 +3,9 @@ package main
 import (
 	"fmt"
 
-	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/standard"
-	"github.com/sluiceproxy/sluice/handlers/vars"
-	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server"
-	"github.com/sluiceproxy/sluice/server/listen"
-	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 )
@@ -41,20 +36,23 @@ running instance or store is touched.`,
 	return cmd
 }
 
-// check does all but start the document.
+// check does all that loading the document would do, short of opening anything.
 func (p *program) check(c *configFile) error {
-	sw := p.newSwitch()
-	eng, err := p.dryEngine(sw)
+	w, err := p.newWorld()
 	if err != nil {
 		return err
 	}
-	problems, warnings := eng.check(c)
-	for _, w := range c.located(warnings) {
-		sw.Core("").Warn("config warning", zap.String("file", w.File), zap.Int("line", w.Line), zap.String("pointer", w.Pointer), zap.String("warning", w.Message))
+	if _, err := config.NewDoc(c.root); err != nil {
+		return fmt.Errorf("the configuration is not valid: %w", err)
 	}
-	_ = sw.Sync()
-	if len(problems) > 0 {
-		return fmt.Errorf("the configuration is not valid: %w", c.located(problems))
+	module.Provide(w.services, &server.Process{Logs: w.logs})
+	res := w.builder().Build(nil, server.RootID, c.root, module.Options{})
+	for _, one := range c.located(res.Warnings) {
+		w.logs.Core("").Warn("config warning", zap.String("file", one.File), zap.Int("line", one.Line), zap.String("pointer", one.Pointer), zap.String("warning", one.Message))
+	}
+	_ = w.logs.Sync()
+	if len(res.Problems) > 0 {
+		return fmt.Errorf("the configuration is not valid: %w", c.located(res.Problems))
 	}
 	return nil
 }

@@ -131,3 +131,16 @@ func (e *entry) read(n *config.Node, inline string) (reflect.Value, *decoding) {
 	}
 	return v, d
 }
+
+// Inspect reads node n as a config of module id and returns what the decoder
+// and what the schema have against it, each by itself. Child modules are not
+// looked into. The two must agree; a test makes sure of it.
+func (t *Table) Inspect(id string, n *config.Node) (decoder, validator schema.Problems) {
+	e := t.specs[id]
+	if e == nil || e.list != nil {
+		return nil, nil
+	}
+	d := &decoding{path: make([]string, 0, 8)}
+	normal := e.decode(d, n, e.fresh().Elem())
+	return d.problems, e.validator.Check(normal)
+}

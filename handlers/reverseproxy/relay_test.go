@@ -345,7 +345,15 @@ func TestFullDuplexOverH2C(t *testing.T) {
 			rw.Header().Set("X-Proto", r.Proto)
 			rw.WriteHeader(200)
 			rw.(http.Flusher).Flush()
-			io.Copy(rw, r.Body)
+			buf := make([]byte, 100)
+			for {
+				n, err := r.Body.Read(buf)
+				rw.Write(buf[:n])
+				rw.(http.Flusher).Flush()
+				if err != nil {
+					break
+				}
+			}
 			rw.Header().Set("Grpc-Status", "0")
 		})
 	})

@@ -193,7 +193,7 @@ func TestExchange(t *testing.T) {
 					addrs = append(addrs, fmt.Sprintf("[::1]:%d", port))
 				}
 				l := startLoad(addrs...)
-				for range 15 {
+				for range 8 {
 					apply(t, m, echoLine, second)
 					if len(addrs) > 0 {
 						l.progress(t, 20)

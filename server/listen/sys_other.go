@@ -28,7 +28,7 @@ func acceptNow(ln listener) (net.Conn, error) {
 
 func presetMode(uintptr, fs.FileMode) error               { return nil }
 func setReusePort(uintptr, bool) error                    { return errNotHere }
-func inode(uintptr) (uint64, bool)                        { return 0, false }
+func inode(uintptr) uint64                                { return 0 }
 func dupListener(uintptr) (*os.File, error)               { return nil, errNotHere }
 func hasDualStack() bool                                  { return true }
 func handshakes(*Socket) (int, error)                     { return 0, nil }

@@ -19,6 +19,7 @@ import (
 const (
 	lockRenew = 5 * time.Second // how often a holder says that it lives
 	lockStale = 2 * lockRenew   // when others stop believing it
+	lockRetry = lockRenew / 20  // how soon it tries again if it can't
 	lockPoll  = 1 * time.Second // how often a waiter looks
 	lockMax   = 4 << 10         // no lock file is larger
 )
@@ -124,10 +125,24 @@ func (b *Blobs) edit(file string, f func(*os.File, lockFile) (bool, error)) (boo
 	return f(h, readLock(h, info))
 }
 
-// takeOver makes a stale lock file one's own.
+// takeOver makes a stale lock file one's own. It looks first without flock, so
+// that those who wait don't get in the way of the holder's renewals.
 func (b *Blobs) takeOver(file string, content lockFile) (bool, error) {
-	return b.edit(file, func(f *os.File, old lockFile) (bool, error) {
-		if content.Updated.Sub(old.Updated) <= lockStale {
+	f, err := b.root.Open(file)
+	if errors.Is(err, fs.ErrNotExist) { // released meanwhile
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	info, err := f.Stat()
+	fresh := err == nil && content.Updated.Sub(readLock(f, info).Updated) <= lockStale
+	f.Close()
+	if fresh || err != nil {
+		return false, err
+	}
+	return b.edit(file, func(f *os.File, now lockFile) (bool, error) {
+		if content.Updated.Sub(now.Updated) <= lockStale {
 			return false, nil
 		}
 		return true, writeLock(f, content)
@@ -138,21 +153,30 @@ func (b *Blobs) takeOver(file string, content lockFile) (bool, error) {
 // the process stood still for too long, it is left to its new holder.
 func (b *Blobs) renew(file string, h *heldLock) {
 	defer close(h.stopped)
-	tick := time.NewTicker(lockRenew)
-	defer tick.Stop()
+	timer := time.NewTimer(lockRenew)
+	defer timer.Stop()
 	for {
 		select {
 		case <-h.stop:
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
-		_, _ = b.edit(file, func(f *os.File, now lockFile) (bool, error) { // if it fails: again in 5 s
-			if now.Owner != h.file.Owner {
+		lost := false
+		done, err := b.edit(file, func(f *os.File, now lockFile) (bool, error) {
+			if lost = now.Owner != h.file.Owner; lost {
 				return false, nil
 			}
 			now.Updated = time.Now().UTC()
 			return true, writeLock(f, now)
 		})
+		switch {
+		case lost:
+			return
+		case done && err == nil:
+			timer.Reset(lockRenew)
+		default:
+			timer.Reset(lockRetry)
+		}
 	}
 }
 

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/standard"
+	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/upstream"
+	"go.uber.org/zap"
+)
+
+// world is what the modules of this process are compiled against.
+type world struct {
+	table    *module.Table
+	logs     *logs.Switch
+	sockets  *admin.Sockets
+	pool     *upstream.Pool
+	globals  vars.Scope
+	services module.Services
+}
+
+// newTable lists the modules of this program.
+func newTable() (*module.Table, error) {
+	t, err := module.NewTable(append(standard.Specs(), admin.Spec()), standard.Refused())
+	if err != nil {
+		return nil, fmt.Errorf("making the table of modules: %w", err)
+	}
+	return t, nil
+}
+
+func (p *program) newWorld() (*world, error) {
+	table, err := newTable()
+	if err != nil {
+		return nil, err
+	}
+	w := &world{table: table, logs: logs.NewSwitch(p.logProcess()), pool: upstream.NewPool(nil), services: module.Services{}}
+	globals := vars.NewGlobal()
+	globals.OnError = func(placeholder string, err error) {
+		w.logs.Core("").Error("placeholder: failed to read file", zap.String("placeholder", placeholder), zap.Error(err))
+	}
+	w.globals = globals
+	w.sockets = admin.NewSockets(admin.SocketsOptions{Default: p.defaultAdmin, Log: w.logs.Core("admin")})
+	module.Provide(w.services, w.logs)
+	module.Provide(w.services, w.sockets)
+	module.Provide(w.services, w.pool)
+	module.Provide(w.services, upstream.NewTransports(upstream.TransportsConfig{Proxy: http.ProxyFromEnvironment}))
+	return w, nil
+}
+
+// builder compiles modules outside the engine.
+func (w *world) builder() *module.Builder {
+	return &module.Builder{Table: w.table, Sources: module.Sources{ReadFile: readFile, Globals: w.globals, Services: w.services}}
+}
+
+// maxFile bounds the files that a document can name, in bytes, so that one such
+// as /dev/zero is an error.
+const maxFile = 64 << 20
+
+// readFile reads a file that a document names.
+func readFile(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = errors.New("it is larger than 64 MiB")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	return data, nil
+}

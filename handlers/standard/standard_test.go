@@ -1,0 +1,190 @@
+package standard
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/schema"
+	"github.com/sluiceproxy/sluice/server"
+	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/upstream"
+)
+
+func table(t testing.TB) *module.Table {
+	t.Helper()
+	tb, err := module.NewTable(Specs(), Refused())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tb
+}
+
+func builder(t testing.TB, tb *module.Table) *module.Builder {
+	t.Helper()
+	services := module.Services{}
+	sw := logs.NewSwitch(logs.Process{})
+	module.Provide(services, sw)
+	module.Provide(services, &server.Process{Logs: sw})
+	module.Provide(services, upstream.NewPool(nil))
+	module.Provide(services, upstream.NewTransports(upstream.TransportsConfig{}))
+	return &module.Builder{Table: tb, Workers: 2, Sources: module.Sources{ReadFile: os.ReadFile, Globals: vars.NewGlobal(), Services: services}}
+}
+
+// TestEveryExampleCompiles runs each module's examples: they decode, validate
+// and compile without a warning.
+func TestEveryExampleCompiles(t *testing.T) {
+	tb := table(t)
+	b := builder(t, tb)
+	without := 0
+	for _, id := range tb.IDs() {
+		spec, _ := tb.Spec(id)
+		if len(spec.Examples) == 0 {
+			without++
+		}
+		for _, ex := range spec.Examples {
+			n, _, err := config.Parse([]byte(ex.JSON), config.Limits{})
+			if err != nil {
+				t.Errorf("%s: example %q: %v", id, ex.Title, err)
+				continue
+			}
+			if res := b.Build(nil, id, stripName(n, id), module.Options{}); len(res.Problems) > 0 {
+				t.Errorf("%s: example %q: %v", id, ex.Title, res.Problems)
+			}
+		}
+	}
+	if without > len(tb.IDs())/2 {
+		t.Errorf("%d of %d modules have no example", without, len(tb.IDs()))
+	}
+}
+
+// stripName removes the inline key, under which the example names its module.
+func stripName(n *config.Node, id string) *config.Node {
+	name := id[strings.LastIndexByte(id, '.')+1:]
+	members := map[string]*config.Node{}
+	for k, v := range n.Members() {
+		if v.Kind() == config.String && v.Str() == name && slices.Contains([]string{"handler", "policy", "protocol", "source", "output", "format", "module"}, k) {
+			continue
+		}
+		members[k] = v
+	}
+	if n.Kind() != config.Object {
+		return n
+	}
+	return config.NewObject(members)
+}
+
+// TestSchemaAndDecoderAgree feeds random values to every module: its schema
+// accepts them if and only if its decoder does.
+func TestSchemaAndDecoderAgree(t *testing.T) {
+	tb := table(t)
+	r := rand.New(rand.NewPCG(3, 4))
+	accepted, refused := 0, 0
+	for _, id := range tb.IDs() {
+		s, _ := tb.Schema(id)
+		for range 400 {
+			v := random(r, map[string]any(s), 0)
+			n, err := config.FromGo(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			decoder, validator := tb.Inspect(id, n)
+			if (len(decoder) == 0) != (len(validator) == 0) {
+				text, _ := json.Marshal(v)
+				t.Errorf("%s: %s\ndecoder: %v\nschema: %v", id, text, decoder, validator)
+				break
+			}
+			if len(decoder) == 0 {
+				accepted++
+			} else {
+				refused++
+			}
+		}
+	}
+	t.Logf("%d accepted, %d refused", accepted, refused)
+	if accepted < 1000 || refused < 1000 {
+		t.Errorf("%d accepted and %d refused: too few of one kind to say anything", accepted, refused)
+	}
+}
+
+var words = []any{nil, true, false, 0.0, 1.0, -3.0, 1.5, 70000.0, 1e12, "", "a", "10s", "5x", "1d12h", "{x}", []any{}, map[string]any{}, []any{"a", nil}, []any{1.0}, map[string]any{"a": "b"}}
+
+// random makes a value that mostly follows the schema.
+func random(r *rand.Rand, s map[string]any, depth int) any {
+	if r.IntN(12) == 0 || depth > 5 {
+		return words[r.IntN(len(words))]
+	}
+	if enum, ok := s["enum"].([]any); ok && r.IntN(3) > 0 {
+		return enum[r.IntN(len(enum))]
+	}
+	if any, ok := s["anyOf"].([]any); ok {
+		return random(r, any[r.IntN(len(any))].(map[string]interface{}), depth)
+	}
+	kind := s["type"]
+	if kinds, ok := kind.([]any); ok {
+		kind = kinds[r.IntN(len(kinds))]
+	}
+	switch kind {
+	case "object":
+		return randomObject(r, s, depth)
+	case "array":
+		items, _ := s["items"].(map[string]any)
+		if items == nil {
+			if named, ok := s["items"].(schema.Schema); ok {
+				items = named
+			}
+		}
+		var out = []any{}
+		for range r.IntN(3) {
+			out = append(out, random(r, items, depth+1))
+		}
+		return out
+	case "string":
+		return []any{"", "a", "10s", "x y"}[r.IntN(4)]
+	case "integer":
+		return []any{0.0, 1.0, 200.0, -1.0}[r.IntN(4)]
+	case "number":
+		return []any{0.5, 2.0}[r.IntN(2)]
+	case "boolean":
+		return r.IntN(2) == 0
+	}
+	return words[r.IntN(len(words))]
+}
+
+func randomObject(r *rand.Rand, s map[string]any, depth int) any {
+	out := map[string]any{}
+	props, _ := s["properties"].(map[string]any)
+	for name, p := range props {
+		if r.IntN(4) == 0 {
+			if r.IntN(10) == 0 {
+				name = strings.ToUpper(name)
+			}
+			out[name] = random(r, asMap(p), depth+1)
+		}
+	}
+	if rest := asMap(s["additionalProperties"]); rest != nil {
+		for _, name := range []string{"x", "y"}[:r.IntN(3)] {
+			out[name] = random(r, rest, depth+1)
+		}
+	}
+	if r.IntN(15) == 0 {
+		out["bogus"] = 1.0
+	}
+	return out
+}
+
+func asMap(v any) map[string]any {
+	switch v := v.(type) {
+	case map[string]any:
+		return v
+	case schema.Schema:
+		return v
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ownGroup puts a child in a group of its own. It is killed even when this
+// program has no chance to do so.
+func ownGroup(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+func killGroup(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+
+// cpuTime is the CPU time, user and system, that a process and its living
+// descendants have used, in steps of 10 ms.
+func cpuTime(pid int) (time.Duration, error) {
+	total, err := ownCPU(pid)
+	if err != nil {
+		return 0, err
+	}
+	kids, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for kid := range strings.FieldsSeq(string(kids)) {
+		if n, err := strconv.Atoi(kid); err == nil {
+			if d, err := cpuTime(n); err == nil {
+				total += d
+			}
+		}
+	}
+	return total, nil
+}
+
+// tick is the unit of times in /proc: 1/100 s on every system Go runs on.
+const tick = 10 * time.Millisecond
+
+func ownCPU(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The name of the program stands in brackets and may hold anything; fields
+	// 14 and 15 of the line are user and system time (proc(5)).
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("/proc/%d/stat is too short: %q", pid, text)
+	}
+	user, err1 := strconv.ParseInt(string(fields[11]), 10, 64)
+	system, err2 := strconv.ParseInt(string(fields[12]), 10, 64)
+	if err1 != nil || err2 != nil {
+		return 0, fmt.Errorf("/proc/%d/stat cannot be read: %q", pid, text)
+	}
+	return time.Duration(user+system) * tick, nil
+}
+
+// residentMB is the resident memory of a process in MB.
+func residentMB(pid int) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kb, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 64)
+			return kb / 1024, err
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/status has no VmRSS", pid)
+}
+
+// syncData is fdatasync(2).
+func syncData(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
