@@ -129,8 +129,6 @@ func (s *Sockets) address(env *module.Env, listen string) (netaddr.Addr, error) 
 		return a, fmt.Errorf("must be exactly one listener address; cannot listen on: %s", a)
 	case a.IsDatagram():
 		return a, fmt.Errorf("%s is a datagram address; the admin endpoint needs a stream (tcp, unix or fd)", a)
-	case a.IsUnix() && !a.IsAbstract() && a.Mode&0o200 == 0:
-		return a, fmt.Errorf("mode %04o of the unix socket keeps its owner out; the owner needs the permission to write (-w-), as in |0200", a.Mode)
 	}
 	return a, nil
 }

@@ -384,7 +384,7 @@ func TestUnixSocket(t *testing.T) {
 	if r := c.get("/config/"); r.StatusCode != 200 {
 		t.Errorf("another mode ended a connection: %d", r.StatusCode)
 	}
-	if err := l.load(`{"listen": "unix/` + path + `|0440"}`); err == nil || !strings.Contains(err.Error(), "-w-") {
+	if err := l.load(`{"listen": "unix/` + path + `|0440"}`); err == nil || !strings.Contains(err.Error(), "0200") {
 		t.Errorf("mode without writing: %v", err)
 	}
 	other := newLoader(t, "unix/"+path)

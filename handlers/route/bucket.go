@@ -47,9 +47,10 @@ func (b bucket) with(removed, added bucket) bucket {
 const splitAt = 16
 
 // paths is the routes of one host: a plain bucket while they are few, indexed
-// by path when they are many. Immutable.
+// by path once they have been many. Immutable.
 type paths struct {
-	all   bucket
+	n     int
+	all   bucket // until split
 	rest  bucket // when split: those that are tried for every path
 	exact *iradix.Tree[bucket]
 	under *iradix.Tree[bucket]
@@ -66,21 +67,23 @@ type filing struct {
 // order.
 func (p *paths) with(kind hostKind, host string, removed, added []filing) *paths {
 	out := &paths{}
-	var old bucket
 	if p != nil {
-		*out, old = *p, p.all
+		*out = *p
 	}
-	out.all = old.with(entriesOf(removed), entriesOf(added))
+	gone, came := entriesOf(removed), entriesOf(added)
+	out.n += len(came) - len(gone)
 	switch {
-	case len(out.all) == 0:
+	case out.n == 0:
 		return nil
-	case len(out.all) < splitAt/2 || (out.exact == nil && len(out.all) < splitAt):
-		out.rest, out.exact, out.under = nil, nil, nil
-	case out.exact == nil:
-		out.exact, out.under = iradix.New[bucket](), iradix.New[bucket]()
-		out.file(nil, filingsOf(out.all, kind, host))
-	default:
+	case out.exact != nil:
 		out.file(removed, added)
+	default:
+		out.all = out.all.with(gone, came)
+		if out.n >= splitAt {
+			out.exact, out.under = iradix.New[bucket](), iradix.New[bucket]()
+			out.file(nil, filingsOf(out.all, kind, host))
+			out.all = nil
+		}
 	}
 	return out
 }

@@ -18,7 +18,7 @@ const (
 const sockDiagByFamily = 20
 
 // eachTCP calls f for the TCP sockets of this network namespace that have the
-// local port and one of the states, asking the kernel over netlink, or where
+// local port, or any if it is 0, and one of the states, asking the kernel over netlink, or where
 // that is not allowed by reading /proc/net/tcp, which takes much longer on a
 // busy machine.
 func eachTCP(port uint16, states uint32, f func(tcpEntry)) error {
@@ -69,7 +69,7 @@ func diag(family byte, port uint16, states uint32) (list []tcpEntry, err error) 
 			return nil, err
 		}
 		done, err := parseDiag(buf[:n], func(e tcpEntry) {
-			if e.local.Port() == port {
+			if port == 0 || e.local.Port() == port {
 				list = append(list, e)
 			}
 		})

@@ -736,3 +736,16 @@ func TestParseTCP(t *testing.T) {
 		}
 	}
 }
+
+// A wide range that leaves is gone soon.
+func TestWideRange(t *testing.T) {
+	m := manager(t)
+	port := freePort(t, 300)
+	start := time.Now()
+	apply(t, m, echoLine, wants(t, "a", fmt.Sprintf("127.0.0.1:%d-%d", port, port+299)))
+	apply(t, m, echoLine, nil)
+	eventually(t, "the range has left", func() bool { return len(m.List()) == 0 })
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}

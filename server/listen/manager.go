@@ -75,6 +75,8 @@ type Manager struct {
 	now       func() time.Time
 	dualStack bool // one socket can take IPv4 and IPv6
 
+	handshakes handshakeList
+
 	mu      sync.Mutex
 	version uint64 // counts commits
 	busy    *Plan  // prepared, neither committed nor undone

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 )
 
 // States of TCP sockets, as in the kernel's lists.
@@ -26,6 +28,29 @@ type tcpEntry struct {
 	inode uint64
 }
 
+// handshakeList is what the kernel said last about handshakes under way. The
+// question costs milliseconds, and a range of ports that leaves asks it for
+// each of them.
+type handshakeList struct {
+	mu   sync.Mutex
+	at   time.Time // when it was asked
+	list []tcpEntry
+	err  error
+}
+
+// since returns a list that was asked for after t and not long ago.
+func (h *handshakeList) since(t time.Time) ([]tcpEntry, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	if h.at.After(t) && now.Sub(h.at) < minLinger {
+		return h.list, h.err
+	}
+	h.at, h.list = now, nil
+	h.err = eachTCP(0, 1<<stateSynRecv, func(e tcpEntry) { h.list = append(h.list, e) })
+	return h.list, h.err
+}
+
 // handshakes counts the connections to s's address that the kernel has
 // answered and that the client has not confirmed yet. They may belong to
 // another socket of ours on that address, which only makes s wait longer.
@@ -34,11 +59,12 @@ func handshakes(s *Socket) (n int, err error) {
 	if a, ok := addrPort(s); ok {
 		t.port = a.Port()
 	}
-	err = eachTCP(t.port, 1<<stateSynRecv, func(e tcpEntry) {
+	list, err := s.m.handshakes.since(s.hidden.Add(minLinger / 2))
+	for _, e := range list {
 		if t.covers(e.local.Addr(), e.local.Port()) {
 			n++
 		}
-	})
+	}
 	return n, err
 }
 
@@ -102,10 +128,10 @@ func eachTCPProc(port uint16, states uint32, f func(tcpEntry)) error {
 		lines := bufio.NewScanner(file)
 		for lines.Scan() {
 			// Only a line with the port somewhere is worth taking apart.
-			if !bytes.Contains(lines.Bytes(), want) {
+			if port != 0 && !bytes.Contains(lines.Bytes(), want) {
 				continue
 			}
-			if e, ok := parseTCP(lines.Text()); ok && e.local.Port() == port && states>>e.state&1 != 0 {
+			if e, ok := parseTCP(lines.Text()); ok && (port == 0 || e.local.Port() == port) && states>>e.state&1 != 0 {
 				f(e)
 			}
 		}

@@ -43,6 +43,7 @@ type Socket struct {
 	shut    chan struct{} // closed when the listener is
 	done    chan struct{}
 	// Set before drain is closed.
+	hidden time.Time
 	heirs  []*Socket
 	onGone func(*Socket)
 }
@@ -115,6 +116,7 @@ func (s *Socket) start() {
 func (s *Socket) leave(heirs []*Socket, gone func(*Socket)) {
 	s.heirs, s.onGone = heirs, gone
 	s.hide()
+	s.hidden = time.Now()
 	s.ln.SetDeadline(time.Unix(1, 0)) // wakes Accept
 	close(s.drain)
 }
@@ -130,7 +132,7 @@ func (s *Socket) abandon(heirs []*Socket) {
 		return
 	}
 	s.m.leaving[s] = struct{}{}
-	s.heirs = heirs
+	s.heirs, s.hidden = heirs, time.Now()
 	close(s.drain)
 	s.running = true
 	go s.run()

@@ -38,3 +38,6 @@ func foreignHolder(*target, map[uint64]bool, bool) string { return "" }
 const wsaeaddrinuse = syscall.Errno(10048)
 
 func isInUse(err error) bool { return errors.Is(err, wsaeaddrinuse) }
+
+// handshakeList has no use here.
+type handshakeList struct{}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"testing"
 
 	"github.com/sluiceproxy/sluice/storage"
 )
@@ -102,3 +103,56 @@ func (m *Model) Changes(edits ...storage.Edit) ([]storage.Change, [][]byte) {
 	}
 	return changes, docs
 }
+
+// MustCommit commits edits as one group and remembers the documents.
+func (m *Model) MustCommit(t *testing.T, edits ...storage.Edit) []storage.Revision {
+	t.Helper()
+	changes, docs := m.Changes(edits...)
+	revs, err := m.Store.Commit(bg, m.Last(), changes, func() []byte { return docs[len(docs)-1] })
+	if err != nil {
+		t.Fatalf("committing revision %d: %v", m.Last()+1, err)
+	}
+	m.Accept(edits, docs)
+	return revs
+}
+
+// Accept remembers edits that were committed.
+func (m *Model) Accept(edits []storage.Edit, docs [][]byte) {
+	m.Edits = append(m.Edits, edits...)
+	m.Documents = append(m.Documents, docs...)
+}
+
+// CheckLoad compares the store's latest revision with the model's.
+func (m *Model) CheckLoad(t *testing.T) {
+	t.Helper()
+	snap, err := m.Store.Load(bg)
+	if err != nil {
+		t.Fatalf("loading: %v", err)
+	}
+	if snap.Revision.Number != m.Last() || !same(snap.Document, m.Documents[m.Last()]) {
+		t.Fatalf("loaded revision %d with %.100q, want %d with %.100q", snap.Revision.Number, snap.Document, m.Last(), m.Documents[m.Last()])
+	}
+	if e := snap.Revision.Edit; e.Body != nil || e.Source != nil {
+		t.Fatalf("Load returned the body or source of the edit")
+	}
+}
+
+// CheckRevision compares revision n with the model's.
+func (m *Model) CheckRevision(t *testing.T, n uint64) {
+	t.Helper()
+	snap, err := m.Store.Revision(bg, n)
+	if err != nil {
+		t.Fatalf("revision %d: %v", n, err)
+	}
+	if !same(snap.Document, m.Documents[n]) {
+		t.Fatalf("revision %d has document %.100q, want %.100q", n, snap.Document, m.Documents[n])
+	}
+	got, want := snap.Revision.Edit, m.Edits[n]
+	if snap.Revision.Number != n || got.Verb != want.Verb || got.Path != want.Path || !same(got.Body, want.Body) ||
+		!same(got.Source, want.Source) || got.SourceType != want.SourceType {
+		t.Fatalf("revision %d has edit %.100v, want %.100v", n, got, want)
+	}
+}
+
+// same compares bytes, and nil is not empty.
+func same(a, b []byte) bool { return bytes.Equal(a, b) && (a == nil) == (b == nil) }

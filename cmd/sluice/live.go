@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"go.uber.org/zap"
+)
+
+// live waits for the start to end and then for a reason to stop, and reacts to
+// signals. The error is that of a failed start.
+func (p *process) live(ctx context.Context, started <-chan error, signals <-chan os.Signal) (code int, err error) {
+	ended := make(chan int, 1)
+	up, leaving := false, ""
+	leave := func() {
+		p.notify.send("STOPPING=1")
+		p.log.Info("exiting; byeee!! 👋", zap.String("reason", leaving))
+		go func() { ended <- p.shutdown() }()
+	}
+	ask := func(reason string) {
+		if leaving != "" {
+			return
+		}
+		leaving = reason
+		if up {
+			leave()
+		}
+	}
+	stop := p.stop
+	for {
+		select {
+		case err := <-started:
+			if err != nil {
+				return exitFailed, p.failedStart(err)
+			}
+			if up = true; leaving != "" {
+				leave()
+			}
+		case code := <-ended:
+			return code, nil
+		case <-stop:
+			stop = nil
+			ask("POST /stop")
+		case sig := <-signals:
+			switch kindOf(sig) {
+			case stopSignal:
+				if again := leaving == interruptReason; again && isInterrupt(sig) {
+					p.exitNow("a second interrupt")
+				}
+				reason := sig.String()
+				if isInterrupt(sig) {
+					reason = interruptReason
+				}
+				ask(reason)
+			case quitSignal:
+				p.exitNow(sig.String())
+			case reloadSignal:
+				if up {
+					go p.reloadSource(ctx)
+				}
+			case idleSignal:
+				p.log.Info("not implemented", zap.String("signal", sig.String()))
+			}
+		}
+	}
+}
+
+const interruptReason = "interrupt"
+
+// exitNow ends the process at once. What was accepted is in the store already,
+// and its lock goes with the process.
+func (p *process) exitNow(reason string) {
+	p.log.Warn("quitting immediately", zap.String("reason", reason), zap.Int("exit_code", exitForced))
+	_ = p.logs.Sync()
+	os.Exit(exitForced)
+}
+
+// failedStart releases what a failed start holds, and passes its error on.
+func (p *process) failedStart(err error) error {
+	p.notify.send("STATUS=" + oneLine(err.Error()))
+	if p.host != nil {
+		_ = p.host.engine.Shutdown(context.Background())
+	}
+	if p.store != nil {
+		_ = p.store.Close()
+	}
+	return err
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/internal/metrics"
+	"github.com/sluiceproxy/sluice/schema"
+	"github.com/sluiceproxy/sluice/server"
+	"github.com/sluiceproxy/sluice/server/listen"
+	"github.com/sluiceproxy/sluice/storage"
+	"go.uber.org/zap"
+)
+
+// process is a running server.
+type process struct {
+	*program
+	*world
+	opts     runOptions
+	dirs     directories
+	log      *zap.Logger
+	store    storage.Store // nil if there is none
+	stores   string        // its path
+	notify   notifier
+	host     *host
+	spare    *spareEndpoint
+	source   *source
+	autosave *autosave
+	stop     chan struct{} // POST /stop
+	stopOnce sync.Once
+}
+
+// run starts the server and returns when it has stopped.
+func (p *program) run(o runOptions) error {
+	signals := trapSignals()
+	w, err := p.newWorld()
+	if err != nil {
+		return err
+	}
+	w.logs.Buffer()
+	s := &process{program: p, world: w, opts: o, log: w.logs.Core(""), stop: make(chan struct{}),
+		notify: notifier{p.notifySocket}, source: &source{}}
+	s.spare = &spareEndpoint{world: w}
+	tuneMemory(s.log)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	started := make(chan error, 1)
+	go func() { started <- s.start(ctx) }()
+	code, err := s.live(ctx, started, signals)
+	if code != 0 || err != nil {
+		_ = s.logs.Sync()
+		return &failure{max(code, exitFailed), err}
+	}
+	return nil
+}
+
+// start does all that comes before the server is up.
+func (p *process) start(ctx context.Context) error {
+	if err := loadEnvFiles(p.opts.envFiles); err != nil {
+		return err
+	}
+	p.dirs = theseDirectories()
+	if p.opts.environ {
+		p.printEnvironment(p.dirs)
+	}
+	if homeMissing(runtime.GOOS, os.Getenv) {
+		p.log.Warn("neither the home directory nor all of XDG_CONFIG_HOME, XDG_DATA_HOME and XDG_CACHE_HOME are set; files may end up in unexpected places",
+			zap.String("data", p.dirs.data), zap.String("config", p.dirs.config))
+	}
+	if err := p.openStore(); err != nil {
+		return err
+	}
+	last, err := p.lastDocument(ctx)
+	if err != nil {
+		return err
+	}
+	first, err := p.chooseStart(ctx, last)
+	if err != nil {
+		return fmt.Errorf("loading initial config: %w", err)
+	}
+	if p.opts.pidFile != "" {
+		if err := writePidFile(p.opts.pidFile); err != nil {
+			p.log.Error("writing pid file", zap.Error(err))
+		}
+	}
+	p.autosave = newAutosave(p.dirs.autosaveFile(), p.logs.Core(""))
+	if err := p.boot(ctx, last, first); err != nil {
+		return err
+	}
+	p.logs.Flush()
+	p.afterStart(ctx, first)
+	return nil
+}
+
+// openStore opens the store, if there is to be one.
+func (p *process) openStore() error {
+	p.stores = storePath(p.opts.store, p.dirs)
+	if p.stores == noStore {
+		return nil
+	}
+	store, err := openStore(p.stores, false, func(err error) {
+		p.logs.Core("storage").Error("keeping the store in order", zap.Error(err))
+	})
+	var locked *storage.LockedError
+	if errors.As(err, &locked) {
+		return fmt.Errorf("%w; stop that process, or give this one another store with --store", err)
+	}
+	if err != nil {
+		return err
+	}
+	p.store, p.stores = store, store.Path()
+	return nil
+}
+
+// newEngine makes an engine that continues from a document of the store.
+func (p *process) newEngine(doc *config.Doc, revision uint64) (*server.Engine, error) {
+	opt := server.Options{Table: p.table, Services: p.services, ReadFile: readFile, Globals: p.globals,
+		Sockets: listen.NewManager(listen.Options{}), Logs: p.logs, Doc: doc, Revision: revision}
+	if p.store != nil {
+		opt.Journal = journal{p.store}
+	}
+	eng, err := server.New(opt)
+	if err != nil {
+		return nil, fmt.Errorf("making the engine: %w", err)
+	}
+	return eng, nil
+}
+
+// serveAdmin gives the admin sockets an API over the engine.
+func (p *process) serveAdmin(eng *server.Engine) error {
+	registry, err := metrics.New(metrics.Config{Namespace: os.Getenv("SLUICE_METRICS_NAMESPACE")})
+	if err != nil {
+		return err
+	}
+	p.host = newHost(p, eng, registry)
+	p.sockets.Serve(admin.New(admin.Deps{
+		Engine:    p.host,
+		Store:     p.store,
+		Table:     p.table,
+		Schema:    func() schema.Schema { return documentSchema(p.table) },
+		Metrics:   registry,
+		Upstreams: p.pool.List,
+		Stop:      func() { p.stopOnce.Do(func() { close(p.stop) }) },
+		Ready:     p.host.ready,
+		Log:       p.logs.Core("admin.api"),
+		Version:   versionText(),
+	}))
+	return nil
+}
+
+// afterStart does what waits for the server to be up.
+func (p *process) afterStart(ctx context.Context, first *beginning) {
+	p.log.Info("serving initial configuration", zap.Uint64("revision", p.host.engine.Current().Revision()))
+	if p.opts.pingback != "" {
+		if err := pingback(p.stdin, p.opts.pingback); err != nil {
+			p.log.Error("confirming the start to the process that began it", zap.Error(err))
+		}
+	}
+	if p.opts.firstSteps {
+		p.printFirstSteps()
+	}
+	if p.opts.watch {
+		if first.file == nil || first.file.file == "-" {
+			p.log.Warn("there is no config file to watch", zap.Bool("resume", p.opts.resume))
+			return
+		}
+		go p.watch(ctx, first.file)
+	}
+}
+
+// adminStopTime is how long requests to the admin endpoint may take when the
+// process stops.
+const adminStopTime = 10 * time.Second
+
+// shutdown stops everything in order (cli, section 10.1) and returns the exit
+// code.
+func (p *process) shutdown() int {
+	code := 0
+	failed := func(what string, err error) {
+		if err != nil {
+			p.log.Error(what, zap.Error(err))
+			code = exitFailedQuit
+		}
+	}
+	if p.host != nil {
+		failed("stopping the servers", p.host.engine.Shutdown(context.Background()))
+	}
+	if p.autosave != nil {
+		p.autosave.close()
+	}
+	if p.store != nil {
+		failed("closing the store", p.store.Close())
+	}
+	if p.opts.pidFile != "" {
+		failed("removing pid file", os.Remove(p.opts.pidFile))
+	}
+	p.spare.close()
+	ctx, cancel := context.WithTimeout(context.Background(), adminStopTime)
+	defer cancel()
+	if err := p.sockets.Shutdown(ctx); err != nil {
+		p.log.Error("stopping the admin endpoint", zap.Error(err))
+	}
+	msg := "shutdown complete"
+	if code != 0 {
+		msg = "unclean shutdown"
+	}
+	p.log.Info(msg, zap.Int("exit_code", code))
+	_ = p.logs.Sync()
+	return code
+}
