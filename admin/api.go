@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/internal/metrics"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/storage"
@@ -65,8 +66,10 @@ type Deps struct {
 	Engine Engine
 	// Store is where revisions are read; without it they are not available.
 	Store storage.Store
-	// Schema returns the published schema of documents, which the module table
-	// makes; without it /schema is not available. It is called once.
+	// Table is the module kinds, of which the published schema is made.
+	Table *module.Table
+	// Schema returns the published schema, if it is not to be made of Table. It
+	// is called once. With neither, /schema is not available.
 	Schema func() schema.Schema
 	// Metrics is what /metrics shows, and where the API counts its requests.
 	Metrics *metrics.Registry

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/sluiceproxy/sluice/schema"
+	"github.com/sluiceproxy/sluice/server"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -86,10 +87,16 @@ func (a *API) pki(c *call) error {
 
 // encodeSchema prints the published schema.
 func (a *API) encodeSchema() ([]byte, error) {
-	if a.deps.Schema == nil {
+	var published schema.Schema
+	switch {
+	case a.deps.Schema != nil:
+		published = a.deps.Schema()
+	case a.deps.Table != nil:
+		published = a.deps.Table.Document(server.RootID, "sluice configuration", nil)
+	default:
 		return nil, failf(http.StatusNotFound, "this process publishes no schema")
 	}
-	text, err := json.Marshal(a.deps.Schema())
+	text, err := json.Marshal(published)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the schema: %w", err)
 	}

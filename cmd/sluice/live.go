@@ -11,7 +11,7 @@ import (
 // signals. The error is that of a failed start.
 func (p *process) live(ctx context.Context, started <-chan error, signals <-chan os.Signal) (code int, err error) {
 	ended := make(chan int, 1)
-	up, leaving := false, ""
+	up, leaving, interrupts := false, "", 0
 	leave := func() {
 		p.notify.send("STOPPING=1")
 		p.log.Info("exiting; byeee!! 👋", zap.String("reason", leaving))
@@ -44,14 +44,13 @@ func (p *process) live(ctx context.Context, started <-chan error, signals <-chan
 		case sig := <-signals:
 			switch kindOf(sig) {
 			case stopSignal:
-				if again := leaving == interruptReason; again && isInterrupt(sig) {
+				if isInterrupt(sig) {
+					interrupts++
+				}
+				if interrupts > 1 {
 					p.exitNow("a second interrupt")
 				}
-				reason := sig.String()
-				if isInterrupt(sig) {
-					reason = interruptReason
-				}
-				ask(reason)
+				ask(sig.String())
 			case quitSignal:
 				p.exitNow(sig.String())
 			case reloadSignal:
@@ -64,8 +63,6 @@ func (p *process) live(ctx context.Context, started <-chan error, signals <-chan
 		}
 	}
 }
-
-const interruptReason = "interrupt"
 
 // exitNow ends the process at once. What was accepted is in the store already,
 // and its lock goes with the process.

@@ -1,7 +1,6 @@
 package reverseproxy
 
 import (
-	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/rewriteops"
@@ -13,15 +12,15 @@ type Config struct {
 	// Transport says how the proxy speaks to upstreams. Default: http with its defaults, in clear text.
 	Transport module.Ref[upstream.Transport] `json:"transport" module:"http.reverse_proxy.transport" inline:"protocol"`
 	// CircuitBreaker is not supported yet.
-	CircuitBreaker *config.Node `json:"circuit_breaker"`
+	CircuitBreaker Later `json:"circuit_breaker"`
 	// LoadBalancing says which upstream gets a request, and when a failed one is tried again.
 	LoadBalancing LoadBalancing `json:"load_balancing"`
 	// HealthChecks is not supported yet.
-	HealthChecks *config.Node `json:"health_checks"`
+	HealthChecks Later `json:"health_checks"`
 	// Upstreams is the servers that requests are sent to. Without any the answer is 503.
 	Upstreams []UpstreamConfig `json:"upstreams"`
 	// DynamicUpstreams is not supported yet.
-	DynamicUpstreams *config.Node `json:"dynamic_upstreams"`
+	DynamicUpstreams Later `json:"dynamic_upstreams"`
 	// FlushInterval is how long a part of a response may wait for more before it is flushed to the client; negative flushes
 	// each part at once. Responses of unknown length and event streams are always flushed at once. Default: 0, no flushing:
 	// parts are sent as buffers fill.
@@ -47,7 +46,7 @@ type Config struct {
 	// Rewrite changes the request that is sent to the upstream, and only that.
 	Rewrite *rewriteops.Config `json:"rewrite"`
 	// HandleResponse is not supported yet.
-	HandleResponse []*config.Node `json:"handle_response"`
+	HandleResponse Later `json:"handle_response"`
 	// VerboseLogs adds very detailed lines about copying and retries to the debug log. Default: false.
 	VerboseLogs bool `json:"verbose_logs"`
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/sluiceproxy/sluice/handlers/headerops"
+	"github.com/sluiceproxy/sluice/handlers/match/respmatch"
 	"github.com/sluiceproxy/sluice/handlers/rewriteops"
 	"github.com/sluiceproxy/sluice/schema"
 )
@@ -20,6 +21,8 @@ type Headers struct {
 // ResponseHeaders is the operations on an answer.
 type ResponseHeaders struct {
 	headerops.Ops
+	// Require is the answers that are changed. Default: all.
+	Require *respmatch.Config `json:"require"`
 	// Deferred has no effect here: the operations always run when the answer is there.
 	Deferred bool `json:"deferred"`
 }
@@ -29,7 +32,8 @@ type operations struct {
 	request  *headerops.Compiled
 	response *headerops.Compiled
 	rewrite  *rewriteops.Compiled
-	method   bool // rewrite has a method
+	require  *respmatch.Matcher // of the response operations; nil matches all
+	method   bool               // rewrite has a method
 }
 
 func compileOperations(c *Config) (operations, schema.Problems) {
@@ -51,6 +55,7 @@ func compileOperations(c *Config) (operations, schema.Problems) {
 		if o.response, err = headerops.Compile(&r.Ops, both); err != nil {
 			problems = append(problems, problemsUnder("/headers/response", err)...)
 		}
+		o.require = respmatch.Compile(r.Require)
 	}
 	return o, problems
 }
@@ -89,5 +94,9 @@ func (o *operations) rewriteCopy(p *proxying) {
 // up applies the operations to the outgoing copy (REQ-15, REQ-16).
 func (o *operations) up(p *proxying) { o.request.ApplyToRequest(p.out, p.x) }
 
-// applyDown applies the operations to an answer's header.
-func (o *operations) applyDown(p *proxying, status int, h http.Header) { o.response.Apply(h, p.x) }
+// applyDown applies the operations to an answer's header, if require matches it.
+func (o *operations) applyDown(p *proxying, status int, h http.Header) {
+	if o.require == nil || o.require.Match(status, h) {
+		o.response.Apply(h, p.x)
+	}
+}

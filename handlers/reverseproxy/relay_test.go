@@ -94,6 +94,18 @@ func TestHeaderOperationsDown(t *testing.T) {
 	}
 }
 
+func TestHeaderOperationsDownCanRequire(t *testing.T) {
+	for _, tt := range []struct{ require, want string }{
+		{`{"status_code":[2]}`, "1"}, {`{"status_code":[404]}`, ""}, {`{"headers":{"X-A":["a*"]}}`, "1"}, {`{"headers":{"X-A":null}}`, ""},
+	} {
+		up := answer(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-A: abc\r\n\r\n")
+		f := proxy(t, `{"upstreams":[{"dial":%q}],"headers":{"response":{"set":{"X-Set":["1"]},"require":%s}}}`, up, tt.require)
+		if got := f.get("/").Header.Get("X-Set"); got != tt.want {
+			t.Errorf("%s: %q", tt.require, got)
+		}
+	}
+}
+
 // RESP-1 and quirk 20.
 func TestInformationalResponses(t *testing.T) {
 	up := answer(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")

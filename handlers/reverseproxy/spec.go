@@ -103,10 +103,10 @@ func (h *Handler) release() {
 
 func (c *Config) refused() error {
 	return refuse(
-		refusal{"circuit_breaker", c.CircuitBreaker != nil, "leave it out"},
-		refusal{"health_checks", c.HealthChecks != nil, "use load_balancing.retries to pass by a server that is down, and max_requests of each upstream"},
-		refusal{"dynamic_upstreams", c.DynamicUpstreams != nil, "list the upstreams, or use placeholders in dial"},
-		refusal{"handle_response", len(c.HandleResponse) > 0, "leave it out"},
+		refusal{"circuit_breaker", c.CircuitBreaker, "leave it out"},
+		refusal{"health_checks", c.HealthChecks, "use load_balancing.retries to pass by a server that is down, and max_requests of each upstream"},
+		refusal{"dynamic_upstreams", c.DynamicUpstreams, "list the upstreams, or use placeholders in dial"},
+		refusal{"handle_response", c.HandleResponse, "leave it out"},
 	)
 }
 

@@ -6,9 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -16,9 +14,9 @@ import (
 // connections, and an edit that leaves the settings as they are leaves the connections open.
 type TransportConfig struct {
 	// Resolver is not supported yet.
-	Resolver *config.Node `json:"resolver"`
+	Resolver Later `json:"resolver"`
 	// TLS is not supported yet.
-	TLS *config.Node `json:"tls"`
+	TLS Later `json:"tls"`
 	// KeepAlive is how connections are kept for the next request.
 	KeepAlive KeepAlive `json:"keep_alive"`
 	// Compression asks the upstream for gzip where the client does not say what it accepts, and decompresses the answer.
@@ -28,11 +26,11 @@ type TransportConfig struct {
 	// limit.
 	MaxConnsPerHost int `json:"max_conns_per_host" check:"min=0"`
 	// ProxyProtocol is not supported yet.
-	ProxyProtocol string `json:"proxy_protocol"`
+	ProxyProtocol Later `json:"proxy_protocol"`
 	// ForwardProxyURL is not supported yet.
-	ForwardProxyURL string `json:"forward_proxy_url"`
+	ForwardProxyURL Later `json:"forward_proxy_url"`
 	// NetworkProxy is not supported yet.
-	NetworkProxy *config.Node `json:"network_proxy"`
+	NetworkProxy Later `json:"network_proxy"`
 	// DialTimeout bounds the making of a connection, name resolution included. Default: 3s.
 	DialTimeout module.Duration `json:"dial_timeout"`
 	// DialFallbackDelay is the head start that IPv6 has over IPv4; negative turns the race off. Default: 300ms.
@@ -110,11 +108,11 @@ func newTransport(env *module.Env, options upstream.HTTPOptions) upstream.Transp
 
 func compileTransport(env *module.Env, c *TransportConfig) (upstream.Transport, error) {
 	if err := refuse(
-		refusal{"resolver", c.Resolver != nil, "upstream names are resolved by the system; leave it out"},
-		refusal{"tls", c.TLS != nil, "upstreams are spoken to in clear text; leave it out"},
-		refusal{"proxy_protocol", c.ProxyProtocol != "", "leave it out"},
-		refusal{"forward_proxy_url", c.ForwardProxyURL != "", "set HTTP_PROXY in the environment of the process instead"},
-		refusal{"network_proxy", c.NetworkProxy != nil, "set HTTP_PROXY or NO_PROXY in the environment of the process instead"},
+		refusal{"resolver", c.Resolver, "upstream names are resolved by the system; leave it out"},
+		refusal{"tls", c.TLS, "upstreams are spoken to in clear text; leave it out"},
+		refusal{"proxy_protocol", c.ProxyProtocol, "leave it out"},
+		refusal{"forward_proxy_url", c.ForwardProxyURL, "set HTTP_PROXY in the environment of the process instead"},
+		refusal{"network_proxy", c.NetworkProxy, "set HTTP_PROXY or NO_PROXY in the environment of the process instead"},
 	); err != nil {
 		return nil, err
 	}
@@ -176,25 +174,4 @@ func readVersions(versions []string) (h2c bool, err error) {
 		}
 	}
 	return h2c, nil
-}
-
-// refusal is a field that a later version will have.
-type refusal struct {
-	field  string
-	set    bool
-	advice string
-}
-
-// refuse reports all the fields that are set although they are not supported yet.
-func refuse(list ...refusal) error {
-	var problems schema.Problems
-	for _, r := range list {
-		if r.set {
-			problems = append(problems, schema.Problem{Pointer: "/" + r.field, Message: r.field + " is not supported yet; " + r.advice, Found: r.field})
-		}
-	}
-	if problems == nil {
-		return nil
-	}
-	return problems
 }

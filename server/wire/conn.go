@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,8 +111,7 @@ func (c *conn) fill(p []byte) (int, error) {
 	}
 	c.armRead()
 	n, err := c.raw.Read(p)
-	var ne net.Error
-	if n == 0 && errors.As(err, &ne) && ne.Timeout() {
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
 		c.expired(err)
 	}
 	if n > 0 {

@@ -101,24 +101,7 @@ func testConcurrent(t *testing.T, mk Maker) {
 	var wg, readers sync.WaitGroup
 	stop := make(chan struct{})
 	for range 3 {
-		readers.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				snap, err := s.Load(bg)
-				if want := fmt.Sprintf(`{"n":%d}`, snap.Revision.Number); err != nil || string(snap.Document) != want {
-					t.Errorf("loaded %s, %v; want %s", snap.Document, err, want)
-					return
-				}
-				if _, err := s.History(bg, 0, 10); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
+		readers.Go(func() { readUntil(t, s, stop) })
 	}
 	watch := s.Watch(bg)
 	for range writers {
@@ -156,5 +139,25 @@ func testConcurrent(t *testing.T, mk Maker) {
 			t.Fatalf("revision %d arrived after %d", r.Number, seen)
 		}
 		seen = r.Number
+	}
+}
+
+// readUntil checks what it reads until stop is closed.
+func readUntil(t *testing.T, s storage.Store, stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		snap, err := s.Load(bg)
+		if want := fmt.Sprintf(`{"n":%d}`, snap.Revision.Number); err != nil || string(snap.Document) != want {
+			t.Errorf("loaded %s, %v; want %s", snap.Document, err, want)
+			return
+		}
+		if _, err := s.History(bg, 0, 10); err != nil {
+			t.Error(err)
+			return
+		}
 	}
 }

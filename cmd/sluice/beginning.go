@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/storage"
+	"go.uber.org/zap"
+)
+
+// beginning is the document that the server starts with.
+type beginning struct {
+	root *config.Node // nil if there is none
+	// stored says that it is the last revision.
+	stored bool
+	// file is where it was read, nil if not from a file.
+	file *configFile
+	// origin and verb are for the history.
+	origin, verb string
+}
+
+// lastDocument reads the last revision; there may be none.
+func (p *process) lastDocument(ctx context.Context) (*beginning, error) {
+	last := &beginning{stored: true}
+	if p.store == nil {
+		return last, nil
+	}
+	snap, err := p.store.Load(ctx)
+	if errors.Is(err, storage.ErrEmpty) {
+		return last, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the last revision: %w; `%s run --revision N` starts with an earlier one, --store %s without any", err, name, noStore)
+	}
+	last.origin, last.verb = snap.Revision.Origin, snap.Revision.Edit.Verb
+	last.root, err = parseStored(snap.Document)
+	return last, err
+}
+
+// chooseStart finds the document to start with: --resume, --config, --revision,
+// else the last revision, else none.
+func (p *process) chooseStart(ctx context.Context, last *beginning) (*beginning, error) {
+	o := p.opts
+	if o.resume {
+		b, err := p.resumed(last)
+		if b != nil || err != nil {
+			return b, err
+		}
+		p.log.Info("no autosave file exists", zap.String("autosave_file", p.dirs.autosaveFile()))
+	}
+	if o.config != "" {
+		f, err := p.readConfig(o.config, o.adapter)
+		if err != nil {
+			return nil, err
+		}
+		p.log.Info("using config from file", zap.String("file", f.file))
+		p.source.set(o.config, o.adapter)
+		return &beginning{root: f.root, file: f, origin: f.origin(), verb: storage.VerbLoad}, nil
+	}
+	if file := workingCaddyfile(); file != "" {
+		p.log.Warn("the Caddyfile in the working directory is ignored: this version reads JSON only; turn it into JSON and name that with --config", zap.String("file", file))
+	}
+	if o.revision != 0 {
+		return p.oldRevision(ctx, o.revision)
+	}
+	return last, nil
+}
+
+// resumed is what --resume starts with: the last revision, else the autosaved
+// document; nil if there is neither.
+func (p *process) resumed(last *beginning) (*beginning, error) {
+	var b *beginning
+	file := p.dirs.autosaveFile()
+	switch f, err := p.readConfig(file, jsonAdapter); {
+	case last.root != nil:
+		b = last
+		p.log.Info("resuming from the last revision")
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	default:
+		b = &beginning{root: f.root, file: nil, origin: "autosaved document", verb: storage.VerbLoad}
+		p.log.Info("resuming from last configuration", zap.String("autosave_file", file))
+	}
+	if p.opts.config != "" {
+		p.log.Warn("--config and --resume flags were used together; ignoring --config and resuming from last configuration", zap.String("config", p.opts.config))
+	}
+	return b, nil
+}
+
+func (p *process) oldRevision(ctx context.Context, n uint64) (*beginning, error) {
+	if p.store == nil {
+		return nil, fmt.Errorf("there is no revision %d: this process runs without a store", n)
+	}
+	snap, err := p.store.Revision(ctx, n)
+	if err != nil {
+		return nil, fmt.Errorf("reading revision %d: %w", n, err)
+	}
+	root, err := parseStored(snap.Document)
+	if err != nil {
+		return nil, err
+	}
+	return &beginning{root: root, origin: fmt.Sprintf("run --revision %d", n), verb: storage.VerbRestore}, nil
+}
+
+// lastNumber is the number of the last revision, 0 if there is none.
+func (p *process) lastNumber(ctx context.Context) (uint64, error) {
+	if p.store == nil {
+		return 0, nil
+	}
+	list, err := p.store.History(ctx, 0, 1)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	return list[0].Number, nil
+}
+
+// warnOfEdits warns if the file that the server starts with replaces changes
+// that were made in another way.
+func (p *process) warnOfEdits(last, first *beginning, revision uint64) {
+	if first.file == nil || last.root == nil || config.Equal(last.root, first.root) {
+		return
+	}
+	if last.verb == storage.VerbLoad && last.origin == first.origin {
+		return // the file itself was changed
+	}
+	p.log.Warn(fmt.Sprintf("starting with %s, which differs from revision %d; that revision is kept, and `%s rollback %d` brings it back",
+		first.file.file, revision, name, revision),
+		zap.Uint64("revision", revision), zap.String("origin", last.origin))
+}
+
+// runningIn is the working directory, for messages.
+func runningIn() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "."
+	}
+	return dir
+}

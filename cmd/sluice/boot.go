@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/schema"
+	"github.com/sluiceproxy/sluice/server"
+	"go.uber.org/zap"
+)
+
+// boot makes the engine and puts the first document into force.
+func (p *process) boot(ctx context.Context, last, first *beginning) error {
+	revision, err := p.lastNumber(ctx)
+	if err != nil {
+		return err
+	}
+	doc, err := config.NewDoc(last.root)
+	if err != nil {
+		return fmt.Errorf("reading revision %d: %w", revision, err)
+	}
+	eng, err := p.newEngine(doc, revision)
+	if err != nil {
+		return err
+	}
+	if err := p.serveAdmin(eng); err != nil {
+		return err
+	}
+	if first.root == nil {
+		return p.spare.open(nil, p.dirs)
+	}
+	p.warnOfEdits(last, first, revision)
+	_, err = p.host.apply(ctx, server.Change{
+		Edit: config.Edit{Whole: true, Value: first.root.Clone()}, Verb: first.verb, Origin: first.origin, Force: true,
+	})
+	var rejected *server.Rejected
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &rejected):
+	case first.stored && p.opts.bestEffort:
+		return p.startPart(ctx, doc, revision, rejected.Problems)
+	case first.stored:
+		return p.standBy(doc, revision, rejected.Problems)
+	case first.file != nil:
+		err = fmt.Errorf("%w%s", first.file.located(rejected.Problems), hint(rejected.Problems))
+	}
+	return fmt.Errorf("loading initial config: %w", err)
+}
+
+// standBy runs the admin endpoint only, because the last revision does not
+// start.
+func (p *process) standBy(doc *config.Doc, revision uint64, problems schema.Problems) error {
+	p.logs.Flush()
+	reasons := make([]string, len(problems))
+	for i, one := range problems {
+		reasons[i] = one.String()
+		p.log.Error("the last revision does not start", zap.Uint64("revision", revision), zap.String("pointer", one.Pointer), zap.String("problem", one.String()))
+	}
+	if err := p.spare.open(doc.Root().Get("admin"), p.dirs); err != nil {
+		return fmt.Errorf("revision %d does not start, and neither does an admin endpoint to repair it with: %w; try `%s run --best-effort` or `%s run --revision N`", revision, err, name, name)
+	}
+	p.host.trouble.Store(&reasons)
+	p.log.Error(fmt.Sprintf("revision %d does not start, so nothing is served; repair it through the admin API at %s, or stop this process and use `%s run --revision N` with an earlier revision (see `%s history`), or `%s run --best-effort` to run what can be run",
+		revision, p.adminAddresses(), name, name, name), zap.Int("problems", len(problems)))
+	return nil
+}
+
+// hint says what may help against the commonest problem of a first start.
+func hint(problems schema.Problems) string {
+	for _, one := range problems {
+		if isPortConflict(one.Message) {
+			return "; is another instance running? `" + name + " stop` ends it, and SLUICE_ADMIN or admin.listen chooses another admin address"
+		}
+	}
+	return ""
+}
