@@ -234,7 +234,7 @@ func TestKeepAliveOff(t *testing.T) {
 }
 
 func TestLocalAddress(t *testing.T) {
-	for _, text := range []string{"udp/127.0.0.1:0", "127.0.0.1:80-81", "carrier/1", "tcp/127.0.0.1:x"} {
+	for _, text := range []string{"udp/127.0.0.1:0", "127.0.0.1:80-81", "carrier/1", "tcp/127.0.0.1:x", "localhost"} {
 		if err := (HTTPOptions{LocalAddress: text}).Validate(); err == nil {
 			t.Errorf("%q was accepted", text)
 		}

@@ -84,6 +84,9 @@ func resolveLocal(text string) (string, net.Addr, error) {
 	}
 	switch {
 	case isTCP(parsed.Network):
+		if ip, _, _ := strings.Cut(parsed.Host, "%"); parsed.Host != "" && net.ParseIP(ip) == nil {
+			return fail(errors.New("its host has to be an IP address"))
+		}
 		address, err := net.ResolveTCPAddr(parsed.Network, parsed.JoinHostPort(0))
 		if err != nil {
 			return fail(err)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"strings"
 )
 
@@ -62,11 +63,11 @@ func parts(v json.RawMessage) (keys []string, values []json.RawMessage, err erro
 	}
 	for dec.More() {
 		if open == json.Delim('{') {
-			var key json.RawMessage
-			if err := dec.Decode(&key); err != nil {
+			key, err := dec.Token()
+			if err != nil {
 				return nil, nil, err
 			}
-			keys = append(keys, string(key))
+			keys = append(keys, strconv.Quote(key.(string)))
 		}
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {

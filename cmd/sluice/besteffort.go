@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/schema"
@@ -36,7 +35,7 @@ func (p *process) startPart(ctx context.Context, whole *config.Doc, revision uin
 		for _, c := range cut {
 			p.log.Error("left out of a best-effort start", zap.String("pointer", c.path.Pointer()), zap.String("problem", c.why))
 			reasons = append(reasons, "left out "+c.path.Pointer()+": "+c.why)
-			if part, err = without(part, c.path); err != nil {
+			if part, err = p.leaveOut(part, c.path); err != nil {
 				return fmt.Errorf("--best-effort: %w", err)
 			}
 		}
@@ -54,11 +53,15 @@ func (p *process) startPart(ctx context.Context, whole *config.Doc, revision uin
 	if p.host.engine, err = p.newEngine(marked, revision); err != nil {
 		return err
 	}
-	if _, err := p.host.load(ctx, marked.Root().Clone(), "", true); err != nil {
-		return fmt.Errorf("--best-effort: %w", err)
-	}
+	// From the moment the admin endpoint opens it shows the whole document.
 	p.host.partial.Store(&partial{whole, revision})
 	p.host.trouble.Store(&reasons)
+	report, err := p.host.engine.Apply(ctx, server.Change{Edit: config.Edit{Whole: true, Value: marked.Root().Clone()}, Force: true})
+	p.notify.loaded(err)
+	if err != nil {
+		return fmt.Errorf("--best-effort: %w", err)
+	}
+	giveBack(report.Built)
 	p.log.Warn(fmt.Sprintf("running revision %d without %d parts that have problems; the stored document stays as it is, and runs whole as soon as it is repaired", revision, len(reasons)))
 	return nil
 }
@@ -146,34 +149,65 @@ func routeIndex(path config.Path) int {
 	return n
 }
 
-// blame tries the servers one by one, for problems such as a port that is
-// taken.
+// serversPath is where the servers stand in a document.
+func serversPath(more ...string) config.Path {
+	return append(config.Path{"apps", "http", "servers"}, more...)
+}
+
+// blame finds out by trying what is to blame for problems without a place, such
+// as a port that is taken: single servers, or the admin object.
 func (p *process) blame(ctx context.Context, eng *server.Engine, doc *config.Doc, add func(config.Path, string)) error {
 	servers := doc.Root().Get("apps").Get("http").Get("servers")
-	for key := range servers.Members() {
-		alone := doc
-		for other := range servers.Members() {
-			if other == key {
-				continue
-			}
-			var err error
-			if alone, err = without(alone, config.Path{"apps", "http", "servers", other}); err != nil {
-				return err
-			}
-		}
-		problems, err := tryDocument(ctx, eng, alone)
-		if err != nil {
+	none := doc
+	if servers.Len() > 0 {
+		var err error
+		if none, err = without(doc, serversPath()); err != nil {
 			return err
 		}
-		for _, one := range problems {
-			add(config.Path{"apps", "http", "servers", key}, strings.TrimPrefix(one.Message, "/apps/http: "))
+	}
+	problems, err := tryDocument(ctx, eng, none)
+	if err != nil {
+		return err
+	}
+	if len(problems) > 0 {
+		if none.Root().Get("admin") != nil {
+			add(config.Path{"admin"}, problems.Error())
+		}
+		return nil
+	}
+	for key := range servers.Members() {
+		one := config.NewObject(map[string]*config.Node{key: servers.Get(key).Clone()})
+		alone, err := none.Apply(config.Edit{Verb: config.Post, Path: serversPath(), Value: one})
+		if err != nil {
+			return fmt.Errorf("trying server %q alone: %w", key, err)
+		}
+		if problems, err = tryDocument(ctx, eng, alone); err != nil {
+			return err
+		}
+		for _, each := range problems {
+			add(serversPath(key), each.Message)
 		}
 	}
 	return nil
 }
 
-// without returns the document less the value at a path. What stands in the
-// admin object's place is the default endpoint.
+// leaveOut returns the document less the value at a path. The admin object is
+// replaced by one that opens an endpoint to nobody whom it kept out.
+func (p *process) leaveOut(doc *config.Doc, path config.Path) (*config.Doc, error) {
+	if len(path) > 1 || path[0] != "admin" {
+		return without(doc, path)
+	}
+	object := config.NewObject(nil)
+	if old := doc.Root().Get("admin"); old.Get("tokens") != nil || old.Len() == 0 || config.Equal(old, object) {
+		object = ownerEndpoint(p.dirs)
+	}
+	next, err := doc.Apply(config.Edit{Verb: config.Post, Path: path, Value: object})
+	if err != nil {
+		return nil, fmt.Errorf("leaving out %s: %w", path.Pointer(), err)
+	}
+	return next, nil
+}
+
 func without(doc *config.Doc, path config.Path) (*config.Doc, error) {
 	next, err := doc.Apply(config.Edit{Verb: config.Delete, Path: path})
 	if err != nil {

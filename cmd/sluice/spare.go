@@ -40,14 +40,21 @@ func (s *spareEndpoint) open(object *config.Node, d directories) error {
 			}
 		}
 	}
-	err := s.try(config.NewObject(map[string]*config.Node{
-		"listen": config.NewString("unix/" + filepath.Join(d.data, "admin.sock") + "|0200"),
-	}))
-	if err != nil || object == nil {
-		s.close()
+	if object == nil {
+		return first
+	}
+	if err := s.try(ownerEndpoint(d)); err != nil {
 		return errors.Join(first, err)
 	}
 	return nil
+}
+
+// ownerEndpoint describes an endpoint that only the owner of the process can
+// use: a socket in the data directory.
+func ownerEndpoint(d directories) *config.Node {
+	return config.NewObject(map[string]*config.Node{
+		"listen": config.NewString("unix/" + filepath.Join(d.data, "admin.sock") + "|0200"),
+	})
 }
 
 var errNoEndpoint = errors.New("the document turns the admin endpoint off")

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"go.uber.org/zap"
@@ -79,8 +80,13 @@ type proxying struct {
 	informational informational
 	trace         httptrace.ClientTrace
 	placeholders
-	viaRoom [1]string
-	lazy    bool // see publish
+	lazy bool // see publish
+
+	// In one piece of memory with the rest:
+	choice   Choice
+	location url.URL
+	room     [spareFields]string
+	viaRoom  [1]string
 }
 
 // outcome is how an attempt ended.
@@ -168,9 +174,9 @@ func (p *proxying) attempt() (error, outcome) { //nolint:revive // the outcome s
 // choose asks the policy until it gives an upstream that can be claimed. The claim decides, not the policy's look, so a
 // burst never exceeds max_requests.
 func (p *proxying) choose() (*Upstream, int64) {
-	c := Choice{Request: p.out, Upstreams: p.h.upstreams, Response: p.w.Header(), Exchange: p.x}
+	p.choice = Choice{Request: p.out, Upstreams: p.h.upstreams, Response: p.w.Header(), Exchange: p.x}
 	for range maxClaims {
-		i := p.h.policy.Select(&c)
+		i := p.h.policy.Select(&p.choice)
 		if i < 0 {
 			return nil, 0
 		}

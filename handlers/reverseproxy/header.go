@@ -19,10 +19,10 @@ func hopByHop(name string) bool {
 }
 
 // endToEnd copies the fields of src that are not hop-by-hop. Value lists are shared with src and full, so that they are
-// copied before anything is added to them; nobody changes one in place. The copy has room for the given number of
-// single-valued fields, see [header.set].
-func endToEnd(src http.Header, spare int) header {
-	h := header{fields: make(http.Header, len(src)+spare), room: make([]string, spare)}
+// copied before anything is added to them; nobody changes one in place. room is for the values of fields to come, see
+// [header.set].
+func endToEnd(src http.Header, room []string) header {
+	h := header{fields: make(http.Header, len(src)+len(room)), room: room}
 	for name, values := range src {
 		if !hopByHop(name) { // a nil list stays one: an earlier handler has blocked the field (REQ-11)
 			h.fields[name] = values[:len(values):len(values)]

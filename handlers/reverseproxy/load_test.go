@@ -89,6 +89,27 @@ func TestTransportDefaultsAndOptions(t *testing.T) {
 	}
 }
 
+func TestExamples(t *testing.T) {
+	w := newWorld(t)
+	for _, spec := range Specs() {
+		if len(spec.Examples) == 0 {
+			t.Errorf("%s has no example", spec.ID)
+		}
+		for _, e := range spec.Examples {
+			config := strings.Replace(e.JSON, `"handler":"reverse_proxy",`, "", 1)
+			switch {
+			case strings.Contains(spec.ID, "selection_policies"):
+				config = `{"load_balancing":{"selection_policy":` + e.JSON + `}}`
+			case strings.Contains(spec.ID, "transport"):
+				config = `{"transport":` + e.JSON + `}`
+			}
+			if got := w.problems(config); got != "" {
+				t.Errorf("%s: %s", e.JSON, got)
+			}
+		}
+	}
+}
+
 // Thousands of handlers alike have one transport and one host.
 func TestManyHandlersShareOneTransport(t *testing.T) {
 	w := newWorld(t)

@@ -27,11 +27,11 @@ func (p *proxying) prepare() error {
 	p.trace.Got1xxResponse = p.got1xx
 	out := in.WithContext(httptrace.WithClientTrace(in.Context(), &p.trace))
 	p.out = out
-	location := *in.URL
-	location.Scheme, location.Host, location.User, location.Opaque = "", "", nil, ""
-	out.URL = &location
+	p.location = *in.URL
+	p.location.Scheme, p.location.Host, p.location.User, p.location.Opaque = "", "", nil, ""
+	out.URL = &p.location
 	out.RequestURI, out.Close = "", false
-	h := endToEnd(in.Header, spareFields)
+	h := endToEnd(in.Header, p.room[:])
 	out.Header = h.fields
 	p.translateConnect()
 	p.h.ops.rewriteCopy(p)
@@ -204,7 +204,7 @@ func (p *proxying) got1xx(status int, fields textproto.MIMEHeader) error {
 	}
 	h := p.w.Header()
 	saved := maps.Clone(h)
-	for name, values := range endToEnd(http.Header(fields), 0).fields {
+	for name, values := range endToEnd(http.Header(fields), nil).fields {
 		h[name] = append(h[name][:len(h[name]):len(h[name])], values...)
 	}
 	p.w.WriteHeader(status)

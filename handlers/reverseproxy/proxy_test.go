@@ -88,8 +88,8 @@ func TestRequestHeaders(t *testing.T) {
 func TestRequestLineForms(t *testing.T) {
 	for request, want := range map[string]string{
 		"GET http://evil.test:1/x?y=1 HTTP/1.1\nHost: site.test\n\n": "GET /x?y=1 HTTP/1.1",
-		"OPTIONS /a;b=1?c=%zz HTTP/1.1\nHost: a\n\n":                "OPTIONS /a;b=1?c=%zz HTTP/1.1",
-		"GET /%7Efoo/%2e%2e/ HTTP/1.0\n\n":                          "GET /%7Efoo/%2e%2e/ HTTP/1.1",
+		"OPTIONS /a;b=1?c=%zz HTTP/1.1\nHost: a\n\n":                 "OPTIONS /a;b=1?c=%zz HTTP/1.1",
+		"GET /%7Efoo/%2e%2e/ HTTP/1.0\n\n":                           "GET /%7Efoo/%2e%2e/ HTTP/1.1",
 	} {
 		if head := headOf(t, plainConfig, request, nil); head[0] != want {
 			t.Errorf("%q went out as %q", request, head[0])
@@ -318,6 +318,47 @@ func TestClientLeaves(t *testing.T) {
 		if s.Fails != 0 || s.NumRequests != 0 {
 			t.Errorf("counted %+v", s)
 		}
+	}
+}
+
+// FLUSH-6: a client that leaves in the middle of a stream.
+func TestClientLeavesAStream(t *testing.T) {
+	both := new(http.Protocols)
+	both.SetHTTP1(true)
+	both.SetUnencryptedHTTP2(true)
+	for _, versions := range []string{`["1.1"]`, `["h2c"]`} {
+		cancelled := make(chan bool, 1)
+		w := newWorld(t)
+		up := w.build(nil, `{}`).front(func(f *front) {
+			f.Config.Protocols = both
+			f.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				io.WriteString(w, "begin")
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+				cancelled <- true
+			})
+		})
+		f := w.build(nil, fmt.Sprintf(`{"upstreams":[{"dial":%q}],"flush_interval":-1,"transport":{"protocol":"http","versions":%s}}`,
+			up.Listener.Addr().String(), versions)).front(func(f *front) { f.Config.Protocols = both })
+		h2 := new(http.Protocols)
+		h2.SetUnencryptedHTTP2(true)
+		for _, p := range []*http.Protocols{nil, h2} {
+			transport := &http.Transport{Protocols: p}
+			res, err := (&http.Client{Transport: transport}).Get(f.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			part := make([]byte, 5)
+			io.ReadFull(res.Body, part)
+			res.Body.Close()
+			select {
+			case <-cancelled:
+			case <-time.After(10 * time.Second):
+				t.Errorf("%s: the upstream request was not cancelled", versions)
+			}
+			transport.CloseIdleConnections()
+		}
+		eventually(t, "the counts fall", func() bool { return w.pool.List()[0].NumRequests == 0 })
 	}
 }
 

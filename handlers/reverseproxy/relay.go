@@ -49,10 +49,10 @@ func (p *proxying) sendHeader(res *http.Response) {
 	}
 	from := res.Header
 	if p.h.ops.down() {
-		from = endToEnd(from, 0).fields
+		from = endToEnd(from, nil).fields
 		p.h.ops.applyDown(p, res.StatusCode, from)
 	} else if connection := from["Connection"]; connection != nil && !onlyKnown(connection) {
-		from = endToEnd(from, 0).fields
+		from = endToEnd(from, nil).fields
 	}
 	for name, values := range from {
 		if hopByHop(name) {

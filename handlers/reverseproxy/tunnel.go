@@ -42,7 +42,7 @@ func (p *proxying) takeOver(res *http.Response) (io.ReadWriteCloser, error) {
 	if res.Header["Server"] != nil {
 		delete(to, "Server")
 	}
-	for name, values := range endToEnd(res.Header, 0).fields {
+	for name, values := range endToEnd(res.Header, nil).fields {
 		to[name] = append(to[name][:len(to[name]):len(to[name])], values...)
 	}
 	if p.extended {
