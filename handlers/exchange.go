@@ -66,6 +66,8 @@ type Exchange struct {
 	trusted, clientKnown bool
 	context              exchangeContext
 	chainSpace           [4]interface{ Drop() }
+	scopes               []vars.Scope
+	scopeSpace           [2]vars.Scope
 }
 
 // Client computes who sent a request: the peer, or whom a trusted proxy names.
@@ -209,6 +211,16 @@ func (x *Exchange) Set(placeholder string, value any) {
 		x.set = make(map[string]any, 8)
 	}
 	x.set[placeholder] = value
+}
+
+// AddScope makes the names of a scope known for the rest of the request: they
+// are found after those that were Set, the newest scope first. It saves a
+// handler from setting what may never be asked for.
+func (x *Exchange) AddScope(s vars.Scope) {
+	if x.scopes == nil {
+		x.scopes = x.scopeSpace[:0]
+	}
+	x.scopes = append(x.scopes, s)
 }
 
 // Unset makes a placeholder that was set unknown again.

@@ -20,6 +20,9 @@ func (x *Exchange) Fail(err error) {
 	x.Set("http.error", err)
 	var e *Error
 	if !errors.As(err, &e) {
+		for _, name := range []string{"status_code", "status_text", "message", "id", "trace"} {
+			x.Unset("http.error." + name)
+		}
 		return
 	}
 	x.Set("http.error.status_code", e.Status)

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,6 +75,11 @@ func (x *Exchange) find(name string) found {
 	}
 	if v, ok := x.set[name]; ok {
 		return valueOf(v)
+	}
+	for _, s := range slices.Backward(x.scopes) {
+		if v, known := s.Lookup(name); known {
+			return valueOf(v)
+		}
 	}
 	if !http {
 		return found{}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 )
 
 // ResponseWriter is the writer nearest to the client. It remembers status and
@@ -106,10 +107,11 @@ func (w *ResponseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// CountingBody is a request body that counts what is read of it.
+// CountingBody is a request body that counts what is read of it. The count may
+// be asked for while another goroutine still reads, as a transport may.
 type CountingBody struct {
 	io.ReadCloser
-	n int64
+	n atomic.Int64
 }
 
 // NewCountingBody wraps a body.
@@ -118,7 +120,7 @@ func NewCountingBody(body io.ReadCloser) *CountingBody { return &CountingBody{Re
 // Read counts and passes on.
 func (b *CountingBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.n += int64(n)
+	b.n.Add(int64(n))
 	return n, err
 }
 
@@ -127,5 +129,5 @@ func (b *CountingBody) Count() int64 {
 	if b == nil {
 		return 0
 	}
-	return b.n
+	return b.n.Load()
 }

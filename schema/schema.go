@@ -42,6 +42,9 @@ func (r Reflector) Reflect(t reflect.Type, defaults reflect.Value) Schema {
 }
 
 func (r Reflector) of(t reflect.Type, tag reflect.StructTag, def reflect.Value) Schema {
+	if t.Kind() == reflect.Pointer {
+		return r.of(t.Elem(), tag, reflect.Value{})
+	}
 	zero := reflect.New(t).Elem().Interface()
 	if s, ok := zero.(TagShaper); ok {
 		return s.JSONShapeOf(tag)
@@ -50,8 +53,6 @@ func (r Reflector) of(t reflect.Type, tag reflect.StructTag, def reflect.Value) 
 		return s.JSONShape()
 	}
 	switch t.Kind() {
-	case reflect.Pointer:
-		return r.of(t.Elem(), tag, reflect.Value{})
 	case reflect.Bool:
 		return Schema{"type": "boolean"}
 	case reflect.String:

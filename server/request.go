@@ -100,16 +100,12 @@ func (q *request) finish(r *http.Request) {
 	}
 }
 
+// errorEnd is what runs when no error route has answered.
+var errorEnd = handlers.NextFunc(handlers.ErrorEnd)
+
 // primaryEnd is what runs when no route has answered.
 var primaryEnd = handlers.NextFunc(func(_ http.ResponseWriter, r *http.Request) error {
 	handlers.Of(r).SetVar("unhandled", true)
-	return nil
-})
-
-// errorEnd is what runs when no error route has answered: the status of the
-// error, and no body.
-var errorEnd = handlers.NextFunc(func(w http.ResponseWriter, r *http.Request) error {
-	writeStatus(w, handlers.Of(r).Err())
 	return nil
 })
 

@@ -100,13 +100,14 @@ func put(out map[string]string, name string, doc *ast.CommentGroup) {
 	}
 }
 
-// ofConfigs keeps the comments of types that occur in the configs of the table.
-// A field that a type has from an embedded one is entered under both names.
+// ofConfigs keeps the comments of types that occur in the configs of the table,
+// as prose about JSON. A field that a type has from an embedded one is entered
+// under both names.
 func ofConfigs(table *module.Table, all map[string]string) map[string]string {
 	out := map[string]string{}
-	keep := func(name string) {
-		if text, ok := all[name]; ok {
-			out[name] = text
+	keep := func(t reflect.Type) {
+		if text := all[typeName(t)]; text != "" {
+			out[typeName(t)] = sentence(text, t.Name(), "it")
 		}
 	}
 	seen := map[reflect.Type]bool{}
@@ -117,7 +118,7 @@ func ofConfigs(table *module.Table, all map[string]string) map[string]string {
 		}
 		seen[t] = true
 		if strings.HasPrefix(t.PkgPath(), modulePath) {
-			keep(typeName(t))
+			keep(t)
 		}
 		switch t.Kind() {
 		case reflect.Pointer, reflect.Slice, reflect.Map:
@@ -125,10 +126,10 @@ func ofConfigs(table *module.Table, all map[string]string) map[string]string {
 		case reflect.Struct:
 			for f := range schema.Fields(t) {
 				owner := ownerOf(t, f)
-				keep(typeName(owner))
-				keep(typeName(owner) + "." + f.GoName)
+				keep(owner)
 				if text := all[typeName(owner)+"."+f.GoName]; text != "" {
-					out[typeName(t)+"."+f.GoName] = text
+					out[typeName(owner)+"."+f.GoName] = sentence(text, f.GoName, f.Name)
+					out[typeName(t)+"."+f.GoName] = sentence(text, f.GoName, f.Name)
 				}
 				visit(f.Type)
 			}

@@ -22,7 +22,10 @@ func markdown(text string) string {
 			return part
 		}
 		// Punctuation around a word is not part of it.
-		word := strings.TrimLeft(part, "(")
+		word := part
+		if !strings.HasPrefix(part, "(?") {
+			word = strings.TrimLeft(part, "(")
+		}
 		lead := part[:len(part)-len(word)]
 		end := len(strings.TrimRight(word, ".,;:"))
 		if strings.HasSuffix(word[:end], ")") && !strings.Contains(word, "(") {
@@ -77,17 +80,14 @@ func cutDefault(text string) (rest, def string) {
 	return strings.TrimSpace(text[:at[0]] + rest), def
 }
 
-// withoutSubject drops the first sentence of a type's comment if it only says
-// which type it is, and the name of the type otherwise.
-func withoutSubject(comment, goName string) string {
-	first, rest, more := strings.Cut(comment, ". ")
-	if len(first) < 50 && !strings.Contains(first, ":") {
-		if !more {
-			return ""
-		}
+// withoutSubject drops the first sentence of a type's comment if it is so short
+// that it only says which type it is.
+func withoutSubject(comment string) string {
+	first, rest, _ := strings.Cut(comment, ". ")
+	if len(first) < 40 && !strings.Contains(first, ":") {
 		return rest
 	}
-	return sentence(comment, goName, "it")
+	return comment
 }
 
 // wrap breaks text into lines that begin with indent. Code in back quotes is

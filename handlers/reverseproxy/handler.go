@@ -46,7 +46,7 @@ type Handler struct {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ handlers.Next) error {
 	p := &proxying{h: h, w: w, in: r, x: handlers.Of(r), start: time.Now()}
 	p.log = p.x.Server.Logger(LoggerName)
-	publish(p)
+	p.x.AddScope(p)
 	defer p.finish()
 	switch err := p.prepare(); {
 	case err == errClientGone: //nolint:errorlint // never wrapped
@@ -125,7 +125,6 @@ func (p *proxying) loop() error {
 func (p *proxying) finish() {
 	p.ended = time.Now()
 	p.informational.stop()
-	p.publishAll()
 }
 
 // clientGone ends a request whose client left: no error, no strike, status 499 for the log (ERR-2).
@@ -156,7 +155,6 @@ func (p *proxying) attempt() (error, outcome) { //nolint:revive // the outcome s
 		p.h.hosts.Enter(p.address.HostPort)
 		defer p.h.hosts.Leave(p.address.HostPort)
 	}
-	p.publishAll()
 	p.dress()
 	p.logSelected(u)
 	sent := time.Now()
@@ -212,7 +210,6 @@ func (p *proxying) answer(res *http.Response) (error, outcome) { //nolint:revive
 			return p.failed(err)
 		}
 	}
-	p.publishAll()
 	if p.wantsRetry() {
 		res.Body.Close()
 		err := errors.New("the upstream answered " + res.Status + ", which retry_match does not want")

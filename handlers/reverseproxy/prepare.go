@@ -132,6 +132,18 @@ func bufferResponse(res *http.Response, limit int64) error {
 	return nil
 }
 
+// beginAttempt forgets the attempt before, so that nothing of its response is seen any more (LB-13, quirk 4). The transport
+// may still be reading the request of that attempt, so another one takes its place.
+func (p *proxying) beginAttempt() {
+	p.placeholders = placeholders{retries: p.retries}
+	if p.retries == 0 {
+		return
+	}
+	location := *p.out.URL
+	p.out = p.out.WithContext(p.out.Context())
+	p.out.URL, p.out.Header = &location, maps.Clone(p.out.Header)
+}
+
 // aim points the outgoing copy at an upstream: dial address, URL, body.
 func (p *proxying) aim(u *Upstream) error {
 	p.upstream = u

@@ -71,7 +71,6 @@ func (p *proxying) mayRetry(how outcome) bool {
 		return p.out.Method == http.MethodGet
 	}
 	p.isTransportError = true
-	p.publishAll()
 	ok := p.matchRetry(false)
 	p.isTransportError = false
 	return ok

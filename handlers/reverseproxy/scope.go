@@ -30,13 +30,6 @@ type placeholders struct {
 	isTransportError bool
 }
 
-// beginAttempt forgets the attempt before, so that nothing of its response is seen any more (LB-13, quirk 4).
-func (p *proxying) beginAttempt() {
-	stale := p.responseHeader
-	p.placeholders = placeholders{retries: p.retries}
-	p.withdraw(stale)
-}
-
 const scopePrefix = "http.reverse_proxy."
 
 // Lookup implements [vars.Scope].

@@ -65,12 +65,12 @@ func Refused() map[string]string {
 	}
 	for _, id := range []string{
 		"caddy.logging.writers.file", "caddy.logging.writers.net",
-		"caddy.logging.encoders.filter", "caddy.logging.encoders.append", "caddy.logging.cores.mock",
+		"caddy.logging.encoders.filter", "caddy.logging.encoders.append", "caddy.logging.encoders.journald", "caddy.logging.cores.mock",
 	} {
 		out[id] = "use the writers stdout, stderr or discard and the encoders json or console"
 	}
-	for _, name := range []string{"random_choose", "weighted_round_robin", "client_ip_hash", "query"} {
-		out["http.reverse_proxy.selection_policies."+name] = "use round_robin, random, first, least_conn, ip_hash, uri_hash, header or cookie"
+	for _, name := range []string{"srv", "a", "multi"} {
+		out["http.reverse_proxy.upstreams."+name] = "list the upstreams in the document, and PATCH it when they change"
 	}
 	out["http.reverse_proxy.transport.fastcgi"] = "only the http transport is available"
 	return out

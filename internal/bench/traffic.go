@@ -250,5 +250,14 @@ func (s *streamer) webSocket(w http.ResponseWriter, r *http.Request) {
 	if send(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+webSocketAccept+"\r\n\r\n") != nil {
 		return
 	}
+	gone := make(chan struct{})
+	defer close(gone)
+	go func() {
+		select {
+		case <-s.ending:
+			_ = c.Close()
+		case <-gone:
+		}
+	}()
 	_, _ = io.Copy(c, buf)
 }

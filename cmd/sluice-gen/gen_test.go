@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sluiceproxy/sluice/schema"
+)
+
+const checkout = "../.."
+
+func made(t *testing.T) map[string][]byte {
+	t.Helper()
+	files, err := generate(checkout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// What is on disk is what the code gives.
+func TestNothingIsStale(t *testing.T) {
+	files := made(t)
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		got, err := os.ReadFile(filepath.Join(checkout, path))
+		if err != nil || !bytes.Equal(got, files[path]) {
+			t.Errorf("%s is stale (%v): run `make generate` and commit what it writes", path, err)
+		}
+	}
+	old, err := leftovers(checkout, files)
+	if err != nil || len(old) > 0 {
+		t.Errorf("pages of modules that are gone: %v, %v: run `make generate`", old, err)
+	}
+}
+
+func TestDeterministic(t *testing.T) {
+	first, second := made(t), made(t)
+	for path := range first {
+		if !bytes.Equal(first[path], second[path]) {
+			t.Errorf("%s differs from run to run", path)
+		}
+	}
+}
+
+// Every field that a user can set is explained.
+func TestEveryFieldHasProse(t *testing.T) {
+	for path, text := range made(t) {
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(path, pagesPath) && strings.HasPrefix(strings.TrimSpace(line), "- **`") && strings.HasSuffix(line, ".\n") &&
+				strings.Count(line, ". ") == 0 && strings.Contains(line, " — ") {
+				t.Errorf("%s: no prose: %s", path, line)
+			}
+		}
+	}
+}
+
+// The published schema is a schema, is closed, and its references lead somewhere.
+func TestPublishedSchema(t *testing.T) {
+	text := made(t)[schemaPath]
+	var s schema.Schema
+	if err := json.Unmarshal(text, &s); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := schema.Compile("published", s); err != nil {
+		t.Error(err)
+	}
+	if n := bytes.Count(text, []byte(`"x-module"`)); n > 0 {
+		t.Errorf("%d slots are left open: whatever stands there is accepted", n)
+	}
+}
+
+// Links between pages, and from the pages to their folder, lead somewhere.
+func TestLinks(t *testing.T) {
+	files := made(t)
+	for path, text := range files {
+		if !strings.HasSuffix(path, ".md") {
+			continue
+		}
+		for _, part := range strings.Split(string(text), "](")[1:] {
+			link, _, _ := strings.Cut(part, ")")
+			name, anchorName, _ := strings.Cut(link, "#")
+			target := filepath.ToSlash(filepath.Join(filepath.Dir(path), name))
+			body, ok := files[target]
+			if !ok {
+				var err error
+				if body, err = os.ReadFile(filepath.Join(checkout, target)); err != nil {
+					t.Errorf("%s links to %s: %v", path, link, err)
+					continue
+				}
+			}
+			if anchorName != "" && !slices.ContainsFunc(strings.Split(string(body), "\n"), func(line string) bool {
+				h, ok := strings.CutPrefix(line, "## ")
+				return ok && anchor(h) == anchorName
+			}) {
+				t.Errorf("%s links to %s, which has no such heading", path, link)
+			}
+		}
+	}
+}
+
+func TestSentence(t *testing.T) {
+	for _, c := range []struct{ comment, goName, name, want string }{
+		{"Listen is the one address.", "Listen", "listen", "The one address."},
+		{"Hosts are names.", "Hosts", "hosts", "Names."},
+		{"Abort closes it.", "Abort", "abort", "Closes it."},
+		{"Routes run at the end.", "Routes", "routes", "`routes` run at the end."},
+		{"Strict, if positive, reads.", "Strict", "strict", "`strict`, if positive, reads."},
+		{"IP addresses.", "Ranges", "ranges", "IP addresses."},
+		{"", "Ranges", "ranges", ""},
+	} {
+		if got := sentence(c.comment, c.goName, c.name); got != c.want {
+			t.Errorf("%q: %q, want %q", c.comment, got, c.want)
+		}
+	}
+}
+
+func TestCutDefault(t *testing.T) {
+	for _, c := range []struct{ text, rest, def string }{
+		{"How long. Default: 1m.", "How long.", "1m"},
+		{"How long. Default: 1m; negative means no limit.", "How long. Negative means no limit.", "1m"},
+		{"Default: 1.1 and 2. More.", "More.", "1.1 and 2"},
+		{"None here.", "None here.", ""},
+		{"Default: " + strings.Repeat("x", 41) + ".", "Default: " + strings.Repeat("x", 41) + ".", ""},
+	} {
+		if rest, def := cutDefault(c.text); rest != c.rest || def != c.def {
+			t.Errorf("%q: %q, %q", c.text, rest, def)
+		}
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	for _, c := range [][2]string{
+		{`Placeholders {env.*}, {file.*} and {system.*} are expanded.`, "Placeholders `{env.*}`, `{file.*}` and `{system.*}` are expanded."},
+		{`"*" stands for all, as in *.example.com.`, "`\"*\"` stands for all, as in `*.example.com`."},
+		{`the group (?P<id>...) is {x}`, "the group `(?P<id>...)` is `{x}`"},
+		{"the `logs` object of x_y", "the `logs` object of `x_y`"},
+		{`100 % of it (an integer)`, `100 % of it (an integer)`},
+	} {
+		if got := markdown(c[0]); got != c[1] {
+			t.Errorf("%q: %q, want %q", c[0], got, c[1])
+		}
+	}
+}
+
+func TestPretty(t *testing.T) {
+	got, err := pretty(`{"z":1,"a":[{"long":"` + strings.Repeat("x", 90) + `"},{"b":{}}]}`)
+	want := "{\n  \"z\": 1,\n  \"a\": [\n    {\n      \"long\": \"" + strings.Repeat("x", 90) + "\"\n    },\n    {\"b\": {}}\n  ]\n}"
+	if err != nil || got != want {
+		t.Errorf("%v\n%s", err, got)
+	}
+	var a any
+	for path, text := range made(t) {
+		for _, part := range strings.Split(string(text), "```json\n")[1:] {
+			block, _, _ := strings.Cut(part, "\n```")
+			if err := json.Unmarshal([]byte(block), &a); err != nil {
+				t.Errorf("%s: an example is no JSON: %v", path, err)
+			}
+		}
+	}
+}
