@@ -107,14 +107,17 @@ func (p *process) places(ctx context.Context, eng *server.Engine, doc *config.Do
 	if len(cut) == 0 {
 		return nil, errors.New("no server or route is to blame alone")
 	}
-	// Routes of one list from the last to the first; what lies deeper first.
-	slices.SortStableFunc(cut, func(a, b omission) int {
-		if n := len(b.path) - len(a.path); n != 0 {
-			return n
-		}
-		return routeIndex(b.path) - routeIndex(a.path)
-	})
+	slices.SortStableFunc(cut, deepestFirst)
 	return cut, nil
+}
+
+// deepestFirst orders what lies deeper before what lies above it, and routes of
+// one list from the last to the first.
+func deepestFirst(a, b omission) int {
+	if n := len(b.path) - len(a.path); n != 0 {
+		return n
+	}
+	return routeIndex(b.path) - routeIndex(a.path)
 }
 
 // placeOf is the route, server, app or top-level object that a problem is in.

@@ -39,7 +39,7 @@ func TestHostileInput(t *testing.T) {
 	}{
 		{"PUT", s + "/routes/999", `{}`, 404}, {"PATCH", s + "/routes/-1", `{}`, 404}, {"DELETE", s + "/routes/01", ``, 400}, {"DELETE", s + "/routes/x", ``, 400},
 		{"DELETE", s + "/nope", ``, 404}, {"PATCH", s + "/nope", `1`, 404}, {"PUT", s + "/routes", `[]`, 409}, {"POST", s + "/a/b/c", `1`, 404}, {"PUT", s + "/a/b/c", `1`, 400},
-		{"POST", "/id/nope", `{}`, 404}, {"GET", s + "/routes/999", ``, 400}, {"DELETE", "/config/" + strings.Repeat("a/", 3000), ``, 404},
+		{"POST", "/id/nope", `{}`, 404}, {"GET", s + "/routes/999", ``, 400}, {"DELETE", "/config/" + strings.Repeat("a/", 3000), ``, 400},
 	} {
 		if a := in.do(c.method, c.path, c.body); a.status != c.status {
 			t.Errorf("%s %.60s: %d %.200s, want %d", c.method, c.path, a.status, a.body, c.status)

@@ -11,7 +11,7 @@ import (
 const (
 	// stepBytes is how much a background transaction writes, so that a commit
 	// never waits long for one.
-	stepBytes = 2 * pieceSize // 64 KB
+	stepBytes = pieceSize // 32 KB
 	// stepKeys bounds how many keys a background transaction deletes.
 	stepKeys = 256
 	// closeEdits is after how many edits Close writes a snapshot; replaying

@@ -37,7 +37,7 @@ type Options struct {
 	// by it, and it is tried again. It is called from the store's goroutine.
 	OnError func(error)
 	// SnapshotEvery is the number of revisions after which a whole document
-	// is written. Default 256, or a quarter of Limits.MaxRevisions if that is
+	// is written. Default 500, or half of Limits.MaxRevisions if that is
 	// less, but at least 16.
 	SnapshotEvery int
 	// SnapshotBytes is the size of edits after which a whole document is
@@ -56,7 +56,7 @@ func (o Options) withDefaults() Options {
 		o.OnError = func(error) {}
 	}
 	if o.SnapshotEvery <= 0 {
-		o.SnapshotEvery = min(256, max(16, o.Limits.MaxRevisions/4))
+		o.SnapshotEvery = min(500, max(16, o.Limits.MaxRevisions/2))
 	}
 	if o.SnapshotBytes <= 0 {
 		o.SnapshotBytes = 4 << 20

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sluiceproxy/sluice/config"
+)
+
+func TestBestEffort(t *testing.T) {
+	t.Parallel()
+	b, good, bad := newBox(t), port(t), port(t)
+	c := b.up()
+	b.does("POST", "/load", document("a", site(good, "good"), "b", site(bad, "bad")))
+	c.term()
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", bad))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	want := b.wholeDocument(good, bad)
+
+	c = b.up("--best-effort")
+	c.logged(`"pointer":"/apps/http/servers/b"`)
+	b.says(good, "good")
+	if status, text := b.call("GET", "/readyz", ""); status != 503 || !strings.Contains(text, "/apps/http/servers/b") || strings.Contains(text, "/apps/http/servers/a") {
+		t.Errorf("readyz: %d %s", status, text)
+	}
+	if got := b.does("GET", "/config/", ""); got != want {
+		t.Errorf("the document is %s\nwant %s", got, want)
+	}
+	// Edits are of the whole document, so one that leaves it broken is refused.
+	if status, text := b.call("PATCH", bodyPath, `"edited"`); status != 400 || !strings.Contains(text, "in use") {
+		t.Errorf("edit of a good part: %d %s", status, text)
+	}
+	if status, _ := b.call("PATCH", "/config/apps/http/servers/zzz", `1`); status != 404 {
+		t.Errorf("edit of nothing: %d", status)
+	}
+	b.says(good, "good")
+	c.term()
+	if r := b.ok("history"); strings.Count(r.stdout, "\n") != 2 {
+		t.Errorf("a best-effort start made a revision:\n%s", r.stdout)
+	}
+
+	c = b.up("--best-effort")
+	ln.Close()
+	b.does("PATCH", bodyPath, `"edited"`)
+	b.says(good, "edited")
+	b.says(bad, "bad")
+	if n := b.revision(); n != 2 {
+		t.Errorf("revision %d, want 2", n)
+	}
+	b.does("PATCH", bodyPath, `"again"`)
+	c.term()
+	b.up()
+	b.says(good, "again")
+	b.says(bad, "bad")
+	if n := b.revision(); n != 3 {
+		t.Errorf("revision %d, want 3", n)
+	}
+}
+
+// Removing exactly what does not run must be stored, although nothing changes
+// in what runs.
+func TestBestEffortThenRemoval(t *testing.T) {
+	t.Parallel()
+	b, p := newBox(t), port(t)
+	b.setenv("PORT", fmt.Sprint(port(t)))
+	c := b.up()
+	b.does("POST", "/load", document("a", site(p, "good"), "b", `{"listen":["127.0.0.1:{env.PORT}"]}`))
+	c.term()
+	b.unsetenv("PORT")
+	b.up("--resume").term()
+	c = b.up("--best-effort")
+	b.says(p, "good")
+	b.does("DELETE", "/config/apps/http/servers/b", "")
+	if n := b.revision(); n != 2 {
+		t.Errorf("revision %d, want 2", n)
+	}
+	c.term()
+	c = b.up()
+	b.says(p, "good")
+	if got := b.does("GET", "/config/@id", ""); got != "null\n" {
+		t.Errorf("the mark of a part was stored: %s", got)
+	}
+	// With nothing wrong the flag changes nothing.
+	c.term()
+	b.up("--best-effort")
+	if n := b.revision(); n != 2 {
+		t.Errorf("revision %d, want 2", n)
+	}
+}
+
+// The admin object asks for a token that is gone. What is opened instead must
+// not let in whom the token kept out.
+func TestBrokenAdminWithTokens(t *testing.T) {
+	t.Parallel()
+	for _, flag := range []string{"", "--best-effort"} {
+		t.Run("run "+flag, func(t *testing.T) {
+			t.Parallel()
+			b, p := newBox(t), port(t)
+			b.setenv("THE_TOKEN", "0123456789abcdef0123")
+			b.setenv("SLUICE_TOKEN", "0123456789abcdef0123")
+			file := b.write("s.json", strings.Replace(document("a", site(p, "hi")), "{", `{"admin":{"tokens":[{"env":"THE_TOKEN"}]},`, 1))
+			c := b.up("--config", file)
+			if status, _ := b.call("GET", "/config/", ""); status != 401 {
+				t.Errorf("without a token: %d", status)
+			}
+			b.ok("history")
+			c.term()
+			b.unsetenv("THE_TOKEN")
+			args := []string{flag}
+			if flag == "" {
+				args = nil
+			}
+			c = b.up(args...)
+			if status, text := b.call("GET", "/config/", ""); status != 0 {
+				t.Errorf("without a token, after it is gone: %d %s", status, text)
+			}
+			socket := filepath.Join(b.dir, "d/sluice/admin.sock")
+			client := http.Client{Transport: &http.Transport{Dial: func(_, _ string) (net.Conn, error) { return net.Dial("unix", socket) }}}
+			resp, err := client.Get("http://127.0.0.1/readyz")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != 503 {
+				t.Errorf("readyz: %d", resp.StatusCode)
+			}
+			if flag != "" {
+				b.says(p, "hi")
+			}
+			b.ok("stop", "--address", "unix/"+socket)
+			c.exits(0)
+		})
+	}
+}
+
+func TestPlaceOf(t *testing.T) {
+	for _, c := range []struct{ pointer, want string }{
+		{"", "-"}, {"/apps", "-"}, {"/apps/http", "-"},
+		{"/apps/http/servers", "/apps/http/servers"},
+		{"/apps/http/http_port", "/apps/http/http_port"},
+		{"/apps/http/servers/a~1b", "/apps/http/servers/a~1b"},
+		{"/apps/http/servers/a/listen/0", "/apps/http/servers/a"},
+		{"/apps/http/servers/a/errors/routes/3", "/apps/http/servers/a"},
+		{"/apps/http/servers/a/routes", "/apps/http/servers/a"},
+		{"/apps/http/servers/a/routes/12/handle/0/x", "/apps/http/servers/a/routes/12"},
+		{"/apps/tls/automation", "/apps/tls"},
+		{"/logging/logs/default/level", "/logging"}, {"/admin/listen", "/admin"},
+	} {
+		got := "-"
+		if path, ok := placeOf(c.pointer); ok {
+			got = path.Pointer()
+		}
+		if got != c.want {
+			t.Errorf("placeOf(%q) = %s, want %s", c.pointer, got, c.want)
+		}
+	}
+}
+
+func TestRoutesAreLeftOutFromTheEnd(t *testing.T) {
+	var cut []omission
+	for _, s := range []string{"/apps/http/servers/a/routes/2", "/apps/http/servers/a", "/apps/http/servers/a/routes/10", "/apps/http/servers/b/routes/9", "/logging"} {
+		path, _ := config.SplitPointer(s)
+		cut = append(cut, omission{path, ""})
+	}
+	slices.SortStableFunc(cut, deepestFirst)
+	var got []string
+	for _, c := range cut {
+		got = append(got, c.path.Pointer())
+	}
+	want := "/apps/http/servers/a/routes/10 /apps/http/servers/b/routes/9 /apps/http/servers/a/routes/2 /apps/http/servers/a /logging"
+	if strings.Join(got, " ") != want {
+		t.Errorf("order: %v", got)
+	}
+}

@@ -1,0 +1,56 @@
+#!/bin/sh
+# Checks what the tests need. For now that is Go, git and make; everything else
+# is in go.mod. What is missing is named, with how to get it. With CI set, a
+# missing part is a failure; otherwise only what nothing works without is.
+set -eu
+cd "$(dirname "$0")/../.."
+
+GO=${GO:-go}
+missing=0
+fatal=0
+
+lack() { # what, why, how to get it
+	missing=1
+	echo "deps: $1 is missing: $2" >&2
+	echo "deps:   get it: $3" >&2
+}
+
+want=$(sed -n 's/^go \([0-9.]*\)$/\1/p' go.mod)
+
+# at_least A B: is version A at least version B?
+at_least() {
+	[ "$(printf '%s\n%s\n' "$2" "$1" | sort -t. -k1,1n -k2,2n -k3,3n | head -n 1)" = "$2" ]
+}
+
+if ! command -v "$GO" >/dev/null 2>&1; then
+	fatal=1
+	lack "go" "it builds and tests everything; version $want or newer" \
+		"https://go.dev/dl/, or your system's package named go or golang"
+else
+	# GOTOOLCHAIN=auto lets an older go fetch the version that go.mod names.
+	have=$("$GO" env GOVERSION 2>/dev/null | sed 's/^go//; s/[^0-9.].*$//')
+	if [ -z "$have" ] || ! at_least "$have" "$want"; then
+		fatal=1
+		lack "go $want" "this is go ${have:-that does not start}" \
+			"https://go.dev/dl/, or run: $GO install golang.org/dl/go$want@latest && go$want download"
+	fi
+fi
+
+if ! command -v git >/dev/null 2>&1; then
+	lack "git" "it names the version that is built, and 'make check' compares with it" \
+		"apt-get install git, dnf install git, brew install git"
+fi
+
+if [ "$fatal" = 1 ]; then
+	exit 1
+fi
+if [ "$missing" = 1 ] && [ "${CI:-}" != "" ] && [ "${CI:-}" != false ]; then
+	echo "deps: a part is missing, and this is CI" >&2
+	exit 1
+fi
+# Modules are fetched now, so that a missing network is named here and not by
+# the first test that fails to build.
+if ! "$GO" list -deps -test ./... >/dev/null; then
+	echo "deps: the modules that go.mod names could not be fetched; GOPROXY is $("$GO" env GOPROXY)" >&2
+	exit 1
+fi
