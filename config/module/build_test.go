@@ -237,9 +237,9 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		{"kind":"plain","after":"5x"},{"kind":"future"},{"kind":"plain","soon":1}],"keyed":[{"plain":null},{"nope":{}}],"list":[{"bad":true},{"text":7}],"zzz":1}`)
 	res := w.Build(nil, "t.root", node, Options{})
 	want := map[string]string{
-		"/one": "unknown module: t.leaves.plan", "/many/0/txt": `unknown field "txt"`, "/many/1/count": "of at most 10",
+		"/one/kind": "unknown module: t.leaves.plan", "/many/0/txt": `unknown field "txt"`, "/many/1/count": "of at most 10",
 		"/many/2": "module name not specified with key 'kind'", "/many/3": "expected an object with key", "/many/4/after": "invalid duration",
-		"/many/5": "not supported yet: it comes later", "/many/6/soon": `field "soon" is not supported yet`,
+		"/many/5/kind": "not supported yet: it comes later", "/many/6/soon": `field "soon" is not supported yet`,
 		"/keyed/0/plain": "cannot be null", "/keyed/1/nope": "unknown module: t.leaves.nope", "/list/0/bad": "bad leaf", "/list/1/text": "expected a string", "/zzz": "unknown field",
 	}
 	for _, p := range res.Problems {
@@ -258,8 +258,8 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		i := slices.IndexFunc(res.Problems, func(p schema.Problem) bool { return p.Pointer == ptr })
 		return res.Problems[i].Nearest
 	}
-	if nearest("/one") != "plain" || nearest("/many/0/txt") != "text" {
-		t.Errorf("nearest names: %q, %q", nearest("/one"), nearest("/many/0/txt"))
+	if nearest("/one/kind") != "plain" || nearest("/many/0/txt") != "text" {
+		t.Errorf("nearest names: %q, %q", nearest("/one/kind"), nearest("/many/0/txt"))
 	}
 }
 

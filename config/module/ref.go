@@ -157,13 +157,22 @@ func (c *child) inlineName(t *Table) *schema.Problem {
 	return nil
 }
 
+// nameAt points at what names the module, relative to the child.
+func (c *child) nameAt() string {
+	if c.slot.inline == "" || c.slot.keyed || c.slot.fixed != "" {
+		return ""
+	}
+	return config.JoinPointer("", c.slot.inline)
+}
+
 func (c *child) unknown(t *Table) *schema.Problem {
 	id := c.slot.id(c.name)
 	if why, ok := t.refused[id]; ok {
-		return &schema.Problem{Message: fmt.Sprintf("module %s is not supported yet: %s", id, why), Found: c.name}
+		return &schema.Problem{Pointer: c.nameAt(), Message: fmt.Sprintf("module %s is not supported yet: %s", id, why), Found: c.name}
 	}
 	names := t.names(c.slot.namespace)
 	return &schema.Problem{
+		Pointer:  c.nameAt(),
 		Message:  "unknown module: " + id,
 		Found:    c.name,
 		Expected: "one of " + strings.Join(names, ", "),

@@ -204,3 +204,20 @@ func TestDocumentsHaveAllRoutes(t *testing.T) {
 		}
 	}
 }
+
+func TestTypicalSlowest(t *testing.T) {
+	var times []time.Duration
+	for i := range 10*aRow + 7 {
+		d := time.Millisecond
+		switch {
+		case i%aRow == 17:
+			d = 3 * time.Millisecond // once in each row
+		case i == 5*aRow:
+			d = time.Second // once
+		}
+		times = append(times, d)
+	}
+	if got := typicalSlowest(times); got != 3*time.Millisecond {
+		t.Errorf("got %v", got)
+	}
+}
