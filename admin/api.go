@@ -103,11 +103,8 @@ type API struct {
 	any   map[string]handler
 	stats *stats
 
-	bodies  budget
-	parsing *semaphore.Weighted
-	// writes is held shared by each change, and alone by one that must see no
-	// other between the lookup of an @id and its turn.
-	writes   sync.RWMutex
+	bodies   budget
+	parsing  *semaphore.Weighted
 	schema   func() ([]byte, error)
 	stopping atomic.Bool
 }

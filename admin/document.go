@@ -82,8 +82,6 @@ func (a *API) writeConfig(c *call) error {
 			return server.Report{}, err
 		}
 		change.Edit.Path, change.Edit.RequestPath = p, c.r.URL.Path
-		a.writes.RLock()
-		defer a.writes.RUnlock()
 		return a.apply(c, change, text)
 	})
 }

@@ -81,6 +81,9 @@ func (e *fakeEngine) Apply(ctx context.Context, c server.Change) (server.Report,
 	if e.fail != nil {
 		return server.Report{}, e.fail
 	}
+	if err := c.Place(doc); err != nil {
+		return server.Report{}, err
+	}
 	if c.IfMatch != "" {
 		if err := doc.CheckIfMatch(c.IfMatch); err != nil {
 			return server.Report{}, err

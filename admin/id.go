@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"errors"
 	"net/http"
 	"path"
 	"strings"
@@ -57,13 +56,8 @@ func (a *API) getID(c *call) error {
 	return answerValue(c, doc, requestPathOf(p), p)
 }
 
-// maxLookups is how often a target that moves is looked up before all other
-// changes are held off.
-const maxLookups = 8
-
-// writeID is POST, PUT, PATCH and DELETE /id/*. The path of the object may
-// become another's while the change waits for its turn, so the change carries
-// a condition by which it can only meet the object that was asked for.
+// writeID is POST, PUT, PATCH and DELETE /id/*. The object is looked up again
+// when the change has its turn, since changes before it may move it.
 func (a *API) writeID(c *call) error {
 	t, err := targetOf(c)
 	if err != nil {
@@ -74,85 +68,10 @@ func (a *API) writeID(c *call) error {
 		return err
 	}
 	return a.writeValue(c, func(change server.Change, text []byte) (server.Report, error) {
-		for range maxLookups {
-			report, again, err := a.tryID(c, t, change, text)
-			if !again {
-				return report, err
-			}
+		change.Resolve = func(doc *config.Doc) (config.Path, error) {
+			_, target, err := t.find(doc)
+			return target, err
 		}
-		a.writes.Lock()
-		defer a.writes.Unlock()
-		doc, _ := a.deps.Engine.Document()
-		_, p, err := t.find(doc)
-		if err != nil {
-			return server.Report{}, err
-		}
-		change.Edit.Path, change.Edit.RequestPath = p, requestPathOf(p)
 		return a.apply(c, change, text)
 	})
-}
-
-// tryID looks the object up and applies the change on condition that it is
-// still there. If not, again is true.
-func (a *API) tryID(c *call, t idTarget, change server.Change, text []byte) (report server.Report, again bool, err error) {
-	doc, _ := a.deps.Engine.Document()
-	object, p, err := t.find(doc)
-	if err != nil {
-		return report, false, err
-	}
-	change.Edit.Path, change.Edit.RequestPath = p, requestPathOf(p)
-	theirs := change.IfMatch
-	switch {
-	case theirs == "":
-		change.IfMatch, again = identityTag(doc, object)
-		if !again {
-			return report, true, nil
-		}
-	case !covers(theirs, object):
-		return report, true, nil
-	default:
-		// Their condition includes the place of the object, if it holds now.
-		if err := doc.CheckIfMatch(theirs); err != nil {
-			return report, false, err
-		}
-	}
-	a.writes.RLock()
-	defer a.writes.RUnlock()
-	report, err = a.apply(c, change, text)
-	var failed *config.Error
-	if err == nil || theirs != "" || !errors.As(err, &failed) {
-		return report, false, err
-	}
-	if failed.Status == http.StatusPreconditionFailed {
-		return report, true, err
-	}
-	// The place may be gone altogether, which the condition reports in its own way.
-	now, _ := a.deps.Engine.Document()
-	_, moved, lost := t.find(now)
-	return report, lost != nil || requestPathOf(moved) != requestPathOf(p), err
-}
-
-// identityTag is an If-Match value which says that the object at p has the @id
-// that it has. It is false if the path cannot be written in a header.
-func identityTag(doc *config.Doc, p config.Path) (string, bool) {
-	for _, seg := range p {
-		if seg == "" || strings.ContainsAny(seg, "/ \t\r\n\v\f\"") || strings.ContainsFunc(seg, func(r rune) bool { return r > 126 }) {
-			return "", false
-		}
-	}
-	at := append(append(make(config.Path, 0, len(p)+1), p...), "@id")
-	tag, err := doc.Etag(requestPathOf(at), at)
-	return tag, err == nil
-}
-
-// covers reports whether the value that an If-Match header is about contains
-// the object at p.
-func covers(header string, p config.Path) bool {
-	fields := strings.Fields(strings.Trim(header, `"`))
-	if len(fields) == 0 {
-		return true // malformed, which the check reports
-	}
-	named := strings.TrimSuffix(fields[0], "/")
-	full := "/config" + p.String()
-	return named == full || strings.HasPrefix(full, named+"/")
 }

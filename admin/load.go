@@ -100,8 +100,6 @@ func (a *API) load(c *call) error {
 }
 
 func (a *API) applyWhole(c *call, change server.Change, text []byte) (server.Report, error) {
-	a.writes.RLock()
-	defer a.writes.RUnlock()
 	return a.apply(c, change, text)
 }
 

@@ -94,6 +94,7 @@ func syntaxError(err error) *Error {
 // what the client sent.
 func (a *API) apply(c *call, change server.Change, text []byte) (server.Report, error) {
 	doc, _ := a.deps.Engine.Document()
+	_ = change.Place(doc) // for the places of problems; the engine does it again
 	report, err := a.deps.Engine.Apply(c.r.Context(), change)
 	if err == nil || len(text) == 0 {
 		return report, err

@@ -34,9 +34,14 @@ type RootConfig struct {
 
 // root is the compiled document.
 type root struct {
-	logs *logs.Set
-	app  *App
+	admin *config.Node
+	logs  *logs.Set
+	app   *App
 }
+
+// sameOutside reports whether two documents have the same admin endpoint and
+// the same logs.
+func (r *root) sameOutside(o *root) bool { return r.admin == o.admin && r.logs == o.logs }
 
 // Specs describes the modules of this package: the document, the http app, its
 // servers.
@@ -49,7 +54,7 @@ func Specs() []module.Spec {
 }
 
 func compileRoot(_ *module.Env, c *RootConfig) (*root, error) {
-	r := &root{logs: c.Logging.Value(), app: &App{}}
+	r := &root{admin: c.Admin.Node(), logs: c.Logging.Value(), app: &App{}}
 	if http, ok := c.Apps[httpID]; ok {
 		r.app = http.Value().(*App)
 	}

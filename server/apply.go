@@ -112,7 +112,7 @@ func (b *batch) add(t *ticket) {
 		t.change.Started()
 	}
 	start := time.Now()
-	c := t.change
+	c := &t.change
 	doc, err := b.edit(c)
 	if err != nil {
 		t.reply(Report{}, err)
@@ -143,7 +143,10 @@ func rootNode(doc *config.Doc) *config.Node {
 	return doc.Root()
 }
 
-func (b *batch) edit(c Change) (*config.Doc, error) {
+func (b *batch) edit(c *Change) (*config.Doc, error) {
+	if err := c.Place(b.last.doc); err != nil {
+		return nil, err
+	}
 	if c.IfMatch != "" {
 		if err := b.last.doc.CheckIfMatch(c.IfMatch); err != nil {
 			return nil, err
@@ -153,10 +156,11 @@ func (b *batch) edit(c Change) (*config.Doc, error) {
 }
 
 // admit acquires what a member needs and makes it part of the batch. A member
-// that changes sockets is committed by itself.
+// that changes sockets, the admin endpoint or the logs is committed by itself.
 func (b *batch) admit(m *member, next candidate, start time.Time) {
 	sockets := !sameWants(b.last.root.app, next.root.app)
-	if sockets && len(b.members) > 0 {
+	alone := sockets || !b.last.root.sameOutside(next.root)
+	if alone && len(b.members) > 0 {
 		b.commit()
 		*b = *b.engine.newBatch()
 	}
@@ -184,7 +188,7 @@ func (b *batch) admit(m *member, next candidate, start time.Time) {
 		return
 	}
 	b.members, b.last = append(b.members, m), next
-	if sockets {
+	if alone {
 		b.commitWith(plan)
 		*b = *b.engine.newBatch()
 	}

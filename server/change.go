@@ -14,6 +14,11 @@ import (
 type Change struct {
 	// Edit is what to do to the document.
 	Edit config.Edit
+	// Resolve, if set, gives the path of the edit when its turn has come, from
+	// the document as the changes before it left it: an object named by its @id
+	// may have moved since the change was asked for. Its error is returned as it
+	// is.
+	Resolve func(*config.Doc) (config.Path, error)
 	// IfMatch is the If-Match header, "" for none. It is checked against the
 	// document as the changes before this one left it.
 	IfMatch string
@@ -94,4 +99,17 @@ type Journal interface {
 	// document after the last entry, should the journal want a snapshot; it may
 	// be called later and from another goroutine.
 	Commit(ctx context.Context, base uint64, entries []Entry, document func() []byte) error
+}
+
+// Place fills in the path of the edit, if that was left to Resolve.
+func (c *Change) Place(doc *config.Doc) error {
+	if c.Resolve == nil {
+		return nil
+	}
+	path, err := c.Resolve(doc)
+	if err != nil {
+		return err
+	}
+	c.Edit.Path, c.Edit.RequestPath = path, "/config"+path.String()
+	return nil
 }

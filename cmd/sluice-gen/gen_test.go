@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/standard"
 	"github.com/sluiceproxy/sluice/schema"
 )
 
@@ -75,9 +78,70 @@ func TestPublishedSchema(t *testing.T) {
 	}
 }
 
-// Links between pages, and from the pages to their folder, lead somewhere.
+// The published schema accepts every example, and not with an unknown field.
+func TestPublishedSchemaAcceptsExamples(t *testing.T) {
+	var s schema.Schema
+	if err := json.Unmarshal(made(t)[schemaPath], &s); err != nil {
+		t.Fatal(err)
+	}
+	table, err := module.NewTable(slices.Concat(standard.Specs(), []module.Spec{admin.Spec()}), standard.Refused())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, id := range table.IDs() {
+		spec, _ := table.Spec(id)
+		s["$ref"] = "#/$defs/" + id
+		v, err := schema.Compile("published", s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range spec.Examples {
+			var value any
+			if err := json.Unmarshal([]byte(e.JSON), &value); err != nil {
+				t.Fatalf("%s: %s: %v", id, e.Title, err)
+			}
+			if ps := v.Validate(value); len(ps) > 0 {
+				t.Errorf("%s: %s: %v", id, e.Title, ps)
+			}
+			n++
+		}
+	}
+	if n < 40 {
+		t.Errorf("only %d examples", n)
+	}
+	s["$ref"] = "#/$defs/" + rootModule
+	v, err := schema.Compile("published", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, good := range map[string]bool{
+		`{"apps":{"http":{"servers":{"a":{"routes":[{"@id":"x","match":[{"path":["/"]}],"handle":[{"@id":1,"handler":"headers"}]}]}}}}}`: true,
+		`{"apps":{"http":{"servers":{"a":{"routes":[{"handle":[{"handler":"headers","nope":1}]}]}}}}}`:                                   false,
+		`{"apps":{"http":{"servers":{"a":{"routes":[{"handle":[{"handler":"nope"}]}]}}}}}`:                                               false,
+		`{"apps":{"http":{"servers":{"a":{"routes":[{"match":[{"nope":[]}]}]}}}}}`:                                                       false,
+		`{"apps":{"nope":{}}}`: false,
+	} {
+		var value any
+		if err := json.Unmarshal([]byte(text), &value); err != nil {
+			t.Fatal(err)
+		}
+		if ps := v.Validate(value); (len(ps) == 0) != good {
+			t.Errorf("%s: %v", text, ps)
+		}
+	}
+}
+
+// Links between pages, those written by hand among them, lead somewhere.
 func TestLinks(t *testing.T) {
 	files := made(t)
+	for _, path := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "api-docs/deviations.md"} {
+		text, err := os.ReadFile(filepath.Join(checkout, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[path] = text
+	}
 	for path, text := range files {
 		if !strings.HasSuffix(path, ".md") {
 			continue

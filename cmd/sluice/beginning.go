@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/storage"
@@ -132,13 +131,4 @@ func (p *process) warnOfEdits(last, first *beginning, revision uint64) {
 	p.log.Warn(fmt.Sprintf("starting with %s, which differs from revision %d; that revision is kept, and `%s rollback %d` brings it back",
 		first.file.file, revision, name, revision),
 		zap.Uint64("revision", revision), zap.String("origin", last.origin))
-}
-
-// runningIn is the working directory, for messages.
-func runningIn() string {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "."
-	}
-	return dir
 }

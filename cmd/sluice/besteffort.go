@@ -57,7 +57,6 @@ func (p *process) startPart(ctx context.Context, whole *config.Doc, revision uin
 	p.host.partial.Store(&partial{whole, revision})
 	p.host.trouble.Store(&reasons)
 	report, err := p.host.engine.Apply(ctx, server.Change{Edit: config.Edit{Whole: true, Value: marked.Root().Clone()}, Force: true})
-	p.notify.loaded(err)
 	if err != nil {
 		return fmt.Errorf("--best-effort: %w", err)
 	}

@@ -31,13 +31,13 @@ func (p *process) boot(ctx context.Context, last, first *beginning) error {
 	if first.root == nil {
 		return p.spare.open(nil, p.dirs)
 	}
-	p.warnOfEdits(last, first, revision)
 	_, err = p.host.apply(ctx, server.Change{
 		Edit: config.Edit{Whole: true, Value: first.root.Clone()}, Verb: first.verb, Origin: first.origin, Force: true,
 	})
 	var rejected *server.Rejected
 	switch {
 	case err == nil:
+		p.warnOfEdits(last, first, revision)
 		return nil
 	case !errors.As(err, &rejected):
 	case first.stored && p.opts.bestEffort:

@@ -138,17 +138,37 @@ func (b *box) runWith(stdin string, args ...string) result {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := b.command(ctx, args...)
-	var out, errs bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
+	// Files, because a server in the background keeps pipes open.
+	out, errs := b.scratch(), b.scratch()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), out, errs
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		b.Fatalf("%v: %v", args, err)
 	}
 	if ctx.Err() != nil {
-		b.Fatalf("%v did not end; stderr:\n%s", args, errs.String())
+		b.Fatalf("%v did not end; stderr:\n%s", args, contents(b.T, errs))
 	}
-	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	return result{cmd.ProcessState.ExitCode(), contents(b.T, out), contents(b.T, errs)}
+}
+
+func (b *box) scratch() *os.File {
+	b.Helper()
+	f, err := os.CreateTemp(b.TempDir(), "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { f.Close() })
+	return f
+}
+
+func contents(t *testing.T, f *os.File) string {
+	t.Helper()
+	text, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // ok runs a command that must succeed.

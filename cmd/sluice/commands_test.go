@@ -13,8 +13,8 @@ import (
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	good := b.write("good.json", `{"apps": {"http": {"http_port": 81.0}}}`)
-	dup := b.write("dup.json", `{"apps":{"http":{"servers":{}}},"apps":{}}`)
+	b.write("good.json", `{"apps": {"http": {"http_port": 81.0}}}`)
+	b.write("dup.json", `{"apps":{"http":{"servers":{}}},"apps":{}}`)
 	for _, c := range []struct {
 		args           string
 		code           int
@@ -26,7 +26,7 @@ func TestCommandLine(t *testing.T) {
 		{"help run", 0, "--best-effort", ""},
 		{"bogus", 1, "", "Error: unknown command \"bogus\" for \"sluice\"\nRun 'sluice --help' for usage.\n"},
 		{"run --bogus", 1, "", "Error: unknown flag: --bogus\n"},
-		{"run -config x", 1, "", "Error: unknown shorthand flag"},
+		{"run -config x", 1, "", "Error: unknown command \"x\" for \"sluice run\""}, // -c onfig
 		{"version", 0, versionText() + "\n", ""},
 		{"--version", 0, versionText() + "\n", ""},
 		{"-v", 0, versionText() + "\n", ""},
@@ -90,7 +90,6 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("%s: says on stderr: %s", c.args, r.stderr)
 		}
 	}
-	_, _ = good, dup
 	if list, _ := filepath.Glob(filepath.Join(b.dir, "man/sluice*.8")); len(list) < 15 {
 		t.Errorf("manual pages: %v", list)
 	}

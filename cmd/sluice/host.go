@@ -28,6 +28,9 @@ type host struct {
 	repairing sync.Mutex
 	// trouble is why the process is not ready; nil if it is.
 	trouble atomic.Pointer[[]string]
+	// up is set once the start is over; until then it is not for a load to say
+	// that the process is ready.
+	up atomic.Bool
 
 	successful, successTime prometheus.Gauge
 }
@@ -83,7 +86,7 @@ func (h *host) apply(ctx context.Context, c server.Change) (server.Report, error
 		h.notify.send("RELOADING=1")
 	}
 	report, err := h.carryOut(ctx, c)
-	if c.Verb == storage.VerbLoad || c.Verb == storage.VerbRestore {
+	if h.up.Load() && (c.Verb == storage.VerbLoad || c.Verb == storage.VerbRestore) {
 		h.notify.loaded(err)
 	}
 	h.record(c, report, err)

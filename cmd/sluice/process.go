@@ -158,6 +158,11 @@ func (p *process) serveAdmin(eng *server.Engine) error {
 // afterStart does what waits for the server to be up.
 func (p *process) afterStart(ctx context.Context, first *beginning) {
 	p.log.Info("serving initial configuration", zap.Uint64("revision", p.host.engine.Current().Revision()))
+	p.host.up.Store(true)
+	if ok, why := p.host.ready(); !ok {
+		p.notify.send("STATUS=" + oneLine(why[0]))
+	}
+	p.notify.send("READY=1")
 	if p.opts.pingback != "" {
 		if err := pingback(p.stdin, p.opts.pingback); err != nil {
 			p.log.Error("confirming the start to the process that began it", zap.Error(err))

@@ -43,7 +43,7 @@ func (p *program) check(c *configFile) error {
 		return err
 	}
 	if _, err := config.NewDoc(c.root); err != nil {
-		return fmt.Errorf("the configuration is not valid: %w", err)
+		return fmt.Errorf("the configuration in %s is not valid: %w", c.file, err)
 	}
 	module.Provide(w.services, &server.Process{Logs: w.logs})
 	res := w.builder().Build(nil, server.RootID, c.root, module.Options{})
@@ -52,7 +52,7 @@ func (p *program) check(c *configFile) error {
 	}
 	_ = w.logs.Sync()
 	if len(res.Problems) > 0 {
-		return fmt.Errorf("the configuration is not valid: %w", c.located(res.Problems))
+		return fmt.Errorf("the configuration in %s is not valid: %w", c.file, c.located(res.Problems))
 	}
 	return nil
 }

@@ -51,6 +51,6 @@ fi
 # Modules are fetched now, so that a missing network is named here and not by
 # the first test that fails to build.
 if ! "$GO" list -deps -test ./... >/dev/null; then
-	echo "deps: the modules that go.mod names could not be fetched; GOPROXY is $("$GO" env GOPROXY)" >&2
+	echo "deps: go could not load the packages and the modules they need, see above; GOPROXY is $("$GO" env GOPROXY)" >&2
 	exit 1
 fi
