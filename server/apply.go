@@ -252,9 +252,11 @@ func (b *batch) persist() (revision uint64, err error) {
 	if len(entries) == 0 || journal == nil {
 		return revision, nil
 	}
-	doc := b.last.doc
+	doc, size := b.last.doc, &b.engine.textSize
 	return revision, journal.Commit(context.Background(), b.base.revision, entries, func() []byte {
-		return rootNode(doc).AppendJSON(nil)
+		text := rootNode(doc).AppendJSON(make([]byte, 0, size.Load()*9/8))
+		size.Store(int64(len(text)))
+		return text
 	})
 }
 

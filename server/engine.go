@@ -60,9 +60,8 @@ type Engine struct {
 	once    sync.Once
 
 	reclaim reclaimer
-	// ready is whether the document that runs is the one that was asked for at
-	// the start.
-	failure atomic.Pointer[error]
+	// textSize is how long the document was as JSON when it was last needed.
+	textSize atomic.Int64
 }
 
 // New makes an engine that runs an empty document, and starts its applier.

@@ -54,7 +54,7 @@ func DefaultHTTPOptions() HTTPOptions {
 		DialTimeout:         3 * time.Second,
 		KeepAlive:           true,
 		ProbeInterval:       30 * time.Second,
-		MaxIdleConnsPerHost: 32,
+		MaxIdleConnsPerHost: 256, // fewer, and many clients at once make it dial again and again
 		IdleTimeout:         2 * time.Minute,
 		Compression:         true,
 	}

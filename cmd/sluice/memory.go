@@ -4,7 +4,9 @@ import (
 	"math"
 	"os"
 	"path"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 	"time"
@@ -12,16 +14,23 @@ import (
 	"go.uber.org/zap"
 )
 
-// collectPercent is how much the heap may grow, in percent of what is live,
-// before garbage is collected. A proxy lives on a small heap that requests
-// hardly add to, so that a low value costs little time; the document of ten
-// thousand routes, of which an edit copies a path only, stays small with it.
-const collectPercent = 50
+// The garbage collector runs when the heap has grown by a share of what is
+// live. Requests make garbage whatever the size of the document, so a fixed
+// share would collect every few megabytes where the document is small, and let
+// a large one grow to a multiple. So the share is set after each collection
+// such that the heap may grow by about growth bytes, but never by less than
+// leastPercent nor more than mostPercent.
+const (
+	growth       = 24 << 20
+	leastPercent = 50
+	mostPercent  = 1200
+)
 
 // tuneMemory sets the limits of the runtime where the environment does not.
 func tuneMemory(log *zap.Logger) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectPercent)
+		debug.SetGCPercent(leastPercent)
+		watchCollections()
 	}
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
@@ -30,6 +39,39 @@ func tuneMemory(log *zap.Logger) {
 		debug.SetMemoryLimit(limit)
 		log.Debug("set memory limit", zap.Int64("bytes", limit))
 	}
+}
+
+// watchCollections adapts the share after each collection, which it notices by
+// an object that nothing refers to.
+func watchCollections() {
+	type mark struct{ _ [16]byte }
+	var again func(int)
+	again = func(last int) {
+		if p := growthPercent(liveBytes()); p != last {
+			debug.SetGCPercent(p)
+			last = p
+		}
+		runtime.AddCleanup(&mark{}, again, last)
+	}
+	again(leastPercent)
+}
+
+func growthPercent(live uint64) int {
+	if live == 0 {
+		return leastPercent
+	}
+	p := min(max(growth*100/live, leastPercent), mostPercent)
+	return int(p / 10 * 10) // small changes are not worth a call
+}
+
+// liveBytes is what the last collection found live.
+func liveBytes() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	if sample[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return sample[0].Value.Uint64()
 }
 
 // memoryLimit is 90 % of what the control group allows, or of the memory of the

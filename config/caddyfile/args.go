@@ -9,26 +9,27 @@ import (
 // and blocks put in, origins set to the import. Definitions of snippets in an
 // imported file are left as they are, for their own imports to fill.
 func (p *parser) expand(st *statement, tokens []Token, snippet string, out []Token) ([]Token, error) {
-	e := expansion{p: p, st: st, snippet: snippet, out: out, budget: MaxTokens - p.tokens + len(out)}
-	p.tokens += min(len(tokens)+8+len(st.token.Imports()), MaxTokens)
+	e := expansion{p: p, st: st, snippet: snippet, out: out}
+	p.tokens += len(tokens) + 8 + len(st.token.Imports())
 	skip := definitions{on: st.top && snippet == ""}
+	most := len(out) + len(tokens) // beyond which what is made counts too
 	for i, t := range tokens {
 		if e.from != t.Origin {
 			e.enter(t.Origin)
 		}
 		if skip.covers(tokens, i) {
-			e.add(t.With(t.Text), e.to)
-		} else if err := e.token(t); err != nil {
-			return nil, err
+			e.add(t, e.to)
+		} else {
+			e.token(t)
 		}
-		if len(e.out) > e.budget || p.tokens >= MaxTokens {
+		if e.full || p.tokens+len(e.out)-most > MaxTokens {
 			return nil, st.name.Errf("the Caddyfile has more than %d tokens with its imports", MaxTokens)
 		}
 		if p.made > MaxBytes {
 			return nil, st.name.Errf("the imports of the Caddyfile make more than %d bytes of text", MaxBytes)
 		}
 	}
-	p.tokens += max(0, len(e.out)-len(out)-len(tokens))
+	p.tokens += max(0, len(e.out)-most)
 	return e.out, nil
 }
 
@@ -42,7 +43,7 @@ type expansion struct {
 	to      *Origin
 	moved   map[*Origin]*Origin
 	out     []Token
-	budget  int
+	full    bool // a block did not fit any more
 }
 
 func (e *expansion) enter(from *Origin) {
@@ -69,39 +70,37 @@ func (e *expansion) add(t Token, origin *Origin) {
 }
 
 // token adds what one token becomes.
-func (e *expansion) token(t Token) error {
+func (e *expansion) token(t Token) {
 	text := t.Text
 	if !strings.ContainsAny(text, "{}") {
 		e.add(t, e.to)
-		return nil
+		return
 	}
 	if text == "{block}" {
 		e.splice(e.st.block)
-		return nil
+		return
 	}
 	if key, ok := strings.CutPrefix(text, "{blocks."); ok && strings.HasSuffix(key, "}") {
 		e.splice(e.st.blocks[strings.TrimSuffix(key, "}")])
-		return nil
+		return
 	}
 	if from, to, ok := e.variadic(t); ok {
 		for _, a := range e.st.args[from:to] {
 			e.add(t.With(a.Text), e.to)
 		}
-		return nil
+		return
 	}
 	made := e.fill(t)
 	if made != text {
 		e.p.made += len(made)
 	}
 	e.add(t.With(made), e.to)
-	return nil
 }
 
 // splice adds tokens of the import's block. They keep their place, but not
 // their Origin itself: what is put in twice is not on one line.
 func (e *expansion) splice(tokens []Token) {
-	if len(e.out)+len(tokens) > e.budget {
-		e.p.tokens = MaxTokens // refused by expand
+	if e.full = len(e.out)+len(tokens) > MaxTokens; e.full {
 		return
 	}
 	var from, to *Origin
@@ -231,8 +230,7 @@ func (d *definitions) covers(tokens []Token, i int) bool {
 		return false
 	}
 	t := tokens[i]
-	switch {
-	case d.depth == 0 && !d.inside:
+	if d.depth == 0 && !d.inside {
 		d.inside = len(t.Text) >= 3 && t.Text[0] == '(' && t.Text[len(t.Text)-1] == ')' &&
 			(i == 0 || !tokens[i-1].SameLine(t)) && i+1 < len(tokens) && tokens[i+1].Opens()
 		if d.inside {

@@ -16,8 +16,6 @@ type statement struct {
 	block  []Token
 	blocks map[string][]Token
 	top    bool // outside of every block
-
-	used int // of MaxBytes, by this import alone
 }
 
 // doImport reads the import that starts at the current token and puts what it

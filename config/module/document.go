@@ -101,6 +101,8 @@ func anyList(v any) []any { l, _ := v.([]any); return l }
 // fill copies a schema, replacing slots by references.
 func (d *documenter) fill(v any) any {
 	switch v := v.(type) {
+	case schema.Schema:
+		return d.fill(map[string]any(v))
 	case []any:
 		out := make([]any, len(v))
 		for i, c := range v {
@@ -111,7 +113,7 @@ func (d *documenter) fill(v any) any {
 		if s, ok := slotIn(v); ok {
 			return d.slot(s, v)
 		}
-		if rest, ok := v["additionalProperties"].(map[string]any); ok {
+		if rest := anyObject(v["additionalProperties"]); rest != nil {
 			if s, ok := slotIn(rest); ok && s.keyed {
 				return d.keyed(s, v)
 			}
@@ -126,6 +128,14 @@ func (d *documenter) fill(v any) any {
 		return out
 	}
 	return v
+}
+
+func anyObject(v any) map[string]any {
+	if s, ok := v.(schema.Schema); ok {
+		return s
+	}
+	m, _ := v.(map[string]any)
+	return m
 }
 
 func ref(id string) map[string]any { return map[string]any{"$ref": "#/$defs/" + id} }

@@ -65,7 +65,7 @@ type KeepAlive struct {
 	ProbeInterval module.Duration `json:"probe_interval"`
 	// MaxIdleConns bounds the idle connections to all upstreams. Default: 0, no limit.
 	MaxIdleConns int `json:"max_idle_conns" check:"min=0"`
-	// MaxIdleConnsPerHost bounds the idle connections to one upstream. Default: 32.
+	// MaxIdleConnsPerHost bounds the idle connections to one upstream. Default: 256.
 	MaxIdleConnsPerHost int `json:"max_idle_conns_per_host" check:"min=0"`
 	// IdleTimeout is how long an idle connection is kept. Default: 2m.
 	IdleTimeout module.Duration `json:"idle_timeout"`
