@@ -130,7 +130,7 @@ func (d *Dispenser) Val() string { return d.Token().Text }
 
 // ScalarVal returns the value of the current token as a string, int, float64 or
 // bool; see Token.Scalar.
-func (d *Dispenser) ScalarVal() any { return d.Token().Scalar() }
+func (d *Dispenser) ScalarVal() (any, error) { return d.Token().Scalar() }
 
 // File returns the file that the current token stands in.
 func (d *Dispenser) File() string { return d.Token().File() }

@@ -166,7 +166,7 @@ func (o *Options[C]) Names() []string {
 // String returns a Set for an option with one argument that is kept as it is.
 func String[C any, S ~string](field func(c *C) *S) func(*C, *Dispenser, []Token) error {
 	return func(c *C, _ *Dispenser, args []Token) error {
-		*field(c) = S(args[0].Text)
+		*field(c) = S(first(args))
 		return nil
 	}
 }
@@ -194,14 +194,22 @@ func Flag[C any, B ~bool](field func(c *C) *B) func(*C, *Dispenser, []Token) err
 // says; if it is empty, that alone is the error.
 func Parsed[C, T any](sentence string, parse func(string) (T, error), field func(c *C) *T) func(*C, *Dispenser, []Token) error {
 	return func(c *C, _ *Dispenser, args []Token) error {
-		v, err := parse(args[0].Text)
+		v, err := parse(first(args))
 		if err != nil {
 			if sentence != "" {
-				err = fmt.Errorf(sentence, Shorten(args[0].Text), err)
+				err = fmt.Errorf(sentence, Shorten(first(args)), err)
 			}
 			return err
 		}
 		*field(c) = v
 		return nil
 	}
+}
+
+// first is the argument of an option that has one.
+func first(args []Token) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0].Text
 }

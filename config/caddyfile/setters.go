@@ -14,9 +14,9 @@ type integer interface {
 // Int returns a Set for an option with one argument that is an integer.
 func Int[C any, N integer](field func(c *C) *N) func(*C, *Dispenser, []Token) error {
 	return func(c *C, _ *Dispenser, args []Token) error {
-		n, err := strconv.ParseInt(args[0].Text, 10, 64)
+		n, err := strconv.ParseInt(first(args), 10, 64)
 		if err != nil || int64(N(n)) != n {
-			return fmt.Errorf("invalid integer '%s'", Shorten(args[0].Text))
+			return fmt.Errorf("invalid integer '%s'", Shorten(first(args)))
 		}
 		*field(c) = N(n)
 		return nil
@@ -27,9 +27,9 @@ func Int[C any, N integer](field func(c *C) *N) func(*C, *Dispenser, []Token) er
 // with a unit; see ParseDuration.
 func Duration[C any, D ~int64](field func(c *C) *D) func(*C, *Dispenser, []Token) error {
 	return func(c *C, _ *Dispenser, args []Token) error {
-		d, err := ParseDuration(args[0].Text)
+		d, err := ParseDuration(first(args))
 		if err != nil {
-			return fmt.Errorf("bad duration value '%s': %w", Shorten(args[0].Text), err)
+			return fmt.Errorf("bad duration value '%s': %w", Shorten(first(args)), err)
 		}
 		*field(c) = D(d)
 		return nil
@@ -40,12 +40,12 @@ func Duration[C any, D ~int64](field func(c *C) *D) func(*C, *Dispenser, []Token
 // bytes; see ParseSize.
 func Size[C any, N integer](field func(c *C) *N) func(*C, *Dispenser, []Token) error {
 	return func(c *C, _ *Dispenser, args []Token) error {
-		n, err := ParseSize(args[0].Text)
+		n, err := ParseSize(first(args))
 		if err == nil && (n > math.MaxInt64 || uint64(N(n)) != n) {
 			err = fmt.Errorf("too large")
 		}
 		if err != nil {
-			return fmt.Errorf("invalid size '%s': %w", Shorten(args[0].Text), err)
+			return fmt.Errorf("invalid size '%s': %w", Shorten(first(args)), err)
 		}
 		*field(c) = N(n)
 		return nil

@@ -11,21 +11,24 @@ import (
 
 // Scalar returns the token's value: the text of a quoted token; else an int, a
 // float64 or a bool if the text is one, tried in this order; else the text. NaN
-// and infinities stay text, since a document cannot hold them.
-func (t Token) Scalar() any {
+// and infinities are an error, since a document cannot hold them.
+func (t Token) Scalar() (any, error) {
 	if t.Quoted() {
-		return t.Text
+		return t.Text, nil
 	}
 	if n, err := strconv.Atoi(t.Text); err == nil {
-		return n
+		return n, nil
 	}
-	if f, err := strconv.ParseFloat(t.Text, 64); err == nil && !math.IsInf(f, 0) && !math.IsNaN(f) {
-		return f
+	if f, err := strconv.ParseFloat(t.Text, 64); err == nil {
+		if math.IsInf(f, 0) || math.IsNaN(f) {
+			return nil, t.Errf("%s is not a number that JSON can hold; quote it if it is meant as text", t.Text)
+		}
+		return f, nil
 	}
 	if b, err := strconv.ParseBool(t.Text); err == nil {
-		return b
+		return b, nil
 	}
-	return t.Text
+	return t.Text, nil
 }
 
 // ParseDuration is time.ParseDuration with the unit "d" for 24 hours.

@@ -109,8 +109,8 @@ func TestFixture(t *testing.T) {
 func TestProblemsInErrorRoutesAreFound(t *testing.T) {
 	bad := `{"handle": [{"handler": "nope"}]}`
 	for doc, pointer := range map[string]string{
-		`, "errors": {"routes": [` + bad + `]}`: "/errors/routes/0/handle/0",
-		`, "routes": [` + bad + `]`:             "/routes/0/handle/0",
+		`, "errors": {"routes": [` + bad + `]}`: "/errors/routes/0/handle/0/handler",
+		`, "routes": [` + bad + `]`:             "/routes/0/handle/0/handler",
 		`, "error": {}`:                         "/error",
 		`, "errors": {"rotes": []}`:             "/errors/rotes",
 	} {
