@@ -55,7 +55,7 @@ func TestLexer(t *testing.T) {
 		{"heredoc", "a <<E\n\tx\n\t  y\n\tE 201\nb", "1:a|1:<x\n  y|4:201|5:b"},
 		{"heredoc CR", "a <<E\r\n x\ry\r\n E\r\nb", "1:a|1:<xy|4:b"},
 		{"heredoc blank lines", "<<E\n  a\n\n\r\n  b\n\n  E", "1:<a\n\n\nb\n"},
-		{"heredoc ends in a word", "<<END\na\nWEEKEND", "!text before the closing marker of heredoc <<END on line #3 [WEEK]"},
+		{"heredoc ends in a word", "<<END\na\nWEEKEND", "!mismatched leading whitespace in heredoc <<END on line #2 [a], expected whitespace [WEEK]"},
 		{"heredoc marker inside", "<<END\nxENDy\nEND", "!text before the closing marker of heredoc <<END on line #2 [x]"},
 		{"heredoc empty", "<<E\nE x\ny", "1:<|2:x|3:y"},
 		{"heredoc of a blank line", "<<E\n\nE x", "1:<|3:x"},

@@ -26,7 +26,7 @@
 // from the moment the transaction with its checksum is committed, and a copy
 // of one file is a backup. What speaks against it, that bbolt has one writer,
 // is answered by size: a snapshot goes in pieces of 32 KB, two to a
-// transaction, with a pause as long as the transaction took after each. A
+// transaction, with a pause three times as long as the transaction took after each. A
 // commit waits for one of them at most, and every other one finds the
 // database free. Pruning works the same way.
 //

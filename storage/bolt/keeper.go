@@ -129,7 +129,7 @@ func (s *Store) documentOf(j job) ([]byte, error) {
 }
 
 // step runs one background transaction, notes it in the book, and leaves the
-// database alone for as long as it took. While the store closes there is no
+// database alone for three times as long as it took. While the store closes there is no
 // pause.
 func (s *Store) step(f func(*bbolt.Tx) error, done func(*book)) error {
 	s.mu.Lock()
@@ -143,7 +143,7 @@ func (s *Store) step(f func(*bbolt.Tx) error, done func(*book)) error {
 	if err != nil {
 		return err
 	}
-	pause := time.NewTimer(min(took, maxPause))
+	pause := time.NewTimer(min(3*took, maxPause))
 	defer pause.Stop()
 	select {
 	case <-pause.C:
