@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/server"
 )
 
 func TestBestEffort(t *testing.T) {
@@ -178,5 +179,47 @@ func TestRoutesAreLeftOutFromTheEnd(t *testing.T) {
 	want := "/apps/http/servers/a/routes/10 /apps/http/servers/b/routes/9 /apps/http/servers/a/routes/2 /apps/http/servers/a /logging"
 	if strings.Join(got, " ") != want {
 		t.Errorf("order: %v", got)
+	}
+}
+
+// A document that an older or newer version has stored.
+func TestBestEffortLeavesOutRoutes(t *testing.T) {
+	t.Parallel()
+	b, p := newBox(t), port(t)
+	route := func(path, handler string) string {
+		return fmt.Sprintf(`{"match":[{"path":["/%s"]}],"handle":[{"handler":%q,"body":%q}]}`, path, handler, path)
+	}
+	doc := fmt.Sprintf(`{"logging":{"logs":{"default":{"level":"LOUD"}}},"apps":{"tls":{},"http":{"servers":{"a":{"listen":["127.0.0.1:%d"],"routes":[%s,%s,%s,%s]}}}}}`,
+		p, route("0", "gone"), route("1", "static_response"), route("2", "gone"), route("3", "static_response"))
+	store, err := openStore(filepath.Join(b.dir, "s.db"), false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, _, err := config.Parse([]byte(doc), config.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := config.NewDoc(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := server.Entry{Verb: "load", Value: node, Digest: node.Digest(), Origin: "test"}
+	if err := (journal{store}).Commit(t.Context(), 0, []server.Entry{entry}, func() []byte { return whole.Root().AppendJSON(nil) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := b.up("--store", filepath.Join(b.dir, "s.db"), "--best-effort")
+	for _, place := range []string{"/apps/http/servers/a/routes/0", "/apps/http/servers/a/routes/2", "/apps/tls", "/logging"} {
+		c.logged(fmt.Sprintf(`"msg":"left out of a best-effort start","pointer":%q`, place))
+	}
+	for path, want := range map[string]string{"0": "", "1": "1", "2": "", "3": "3"} {
+		if _, got := fetch(t, "GET", fmt.Sprintf("http://127.0.0.1:%d/%s", p, path), ""); got != want {
+			t.Errorf("/%s says %q, want %q", path, got, want)
+		}
+	}
+	if got := b.does("GET", "/config/", ""); got != string(node.AppendJSON(nil))+"\n" {
+		t.Errorf("the document is %s", got)
 	}
 }

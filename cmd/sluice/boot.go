@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/schema"
@@ -29,7 +30,7 @@ func (p *process) boot(ctx context.Context, last, first *beginning) error {
 		return err
 	}
 	if first.root == nil {
-		return p.spare.open(nil, p.dirs)
+		return withHint(p.spare.open(nil, p.dirs))
 	}
 	_, err = p.host.apply(ctx, server.Change{
 		Edit: config.Edit{Whole: true, Value: first.root.Clone()}, Verb: first.verb, Origin: first.origin, Force: true,
@@ -45,9 +46,9 @@ func (p *process) boot(ctx context.Context, last, first *beginning) error {
 	case first.stored:
 		return p.standBy(doc, revision, rejected.Problems)
 	case first.file != nil:
-		err = fmt.Errorf("%w%s", first.file.located(rejected.Problems), hint(rejected.Problems))
+		err = first.file.located(rejected.Problems)
 	}
-	return fmt.Errorf("loading initial config: %w", err)
+	return fmt.Errorf("loading initial config: %w", withHint(err))
 }
 
 // standBy runs the admin endpoint only, because the last revision does not
@@ -60,7 +61,7 @@ func (p *process) standBy(doc *config.Doc, revision uint64, problems schema.Prob
 		p.log.Error("the last revision does not start", zap.Uint64("revision", revision), zap.String("pointer", one.Pointer), zap.String("problem", one.String()))
 	}
 	if err := p.spare.open(doc.Root().Get("admin"), p.dirs); err != nil {
-		return fmt.Errorf("revision %d does not start, and neither does an admin endpoint to repair it with: %w; try `%s run --best-effort` or `%s run --revision N`", revision, err, name, name)
+		return fmt.Errorf("revision %d does not start, and neither does an admin endpoint to repair it with: %w; try `%s run --best-effort` or `%s run --revision N`", revision, withHint(err), name, name)
 	}
 	p.host.trouble.Store(&reasons)
 	p.log.Error(fmt.Sprintf("revision %d does not start, so nothing is served; repair it through the admin API at %s, or stop this process and use `%s run --revision N` with an earlier revision (see `%s history`), or `%s run --best-effort` to run what can be run",
@@ -68,12 +69,10 @@ func (p *process) standBy(doc *config.Doc, revision uint64, problems schema.Prob
 	return nil
 }
 
-// hint says what may help against the commonest problem of a first start.
-func hint(problems schema.Problems) string {
-	for _, one := range problems {
-		if isPortConflict(one.Message) {
-			return "; is another instance running? `" + name + " stop` ends it, and SLUICE_ADMIN or admin.listen chooses another admin address"
-		}
+// withHint adds what may help if somebody has the admin address.
+func withHint(err error) error {
+	if err == nil || !isPortConflict(err.Error()) || !strings.Contains(err.Error(), "admin endpoint") {
+		return err
 	}
-	return ""
+	return fmt.Errorf("%w; is another instance running? `%s stop` ends it, and SLUICE_ADMIN or admin.listen chooses another address", err, name)
 }

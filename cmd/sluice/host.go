@@ -85,6 +85,9 @@ func (h *host) apply(ctx context.Context, c server.Change) (server.Report, error
 	if c.Verb == storage.VerbLoad || c.Verb == storage.VerbRestore {
 		h.notify.send("RELOADING=1")
 	}
+	if c.Edit.Whole {
+		defer buildLarge(c.Edit.Value)()
+	}
 	report, err := h.carryOut(ctx, c)
 	if h.up.Load() && (c.Verb == storage.VerbLoad || c.Verb == storage.VerbRestore) {
 		h.notify.loaded(err)

@@ -9,8 +9,10 @@ import (
 	"runtime/metrics"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/sluiceproxy/sluice/config"
 	"go.uber.org/zap"
 )
 
@@ -47,13 +49,55 @@ func watchCollections() {
 	type mark struct{ _ [16]byte }
 	var again func(int)
 	again = func(last int) {
-		if p := growthPercent(liveBytes()); p != last {
+		p := growthPercent(liveBytes())
+		if building.Load() > 0 {
+			p = leastPercent
+		}
+		if p != last {
 			debug.SetGCPercent(p)
 			last = p
 		}
 		runtime.AddCleanup(&mark{}, again, last)
 	}
 	again(leastPercent)
+}
+
+// building counts the large documents that are being built. What that leaves
+// lies between what stays, so that the heap keeps the size which it has by the
+// end; it is collected often meanwhile.
+var building atomic.Int32
+
+// buildLarge notes that a document is about to be built, if it is large, and
+// returns what is to be called when it is done.
+func buildLarge(root *config.Node) (done func()) {
+	if os.Getenv("GOGC") != "" || !manyNodes(root) {
+		return func() {}
+	}
+	if building.Add(1) == 1 {
+		debug.SetGCPercent(leastPercent)
+	}
+	return func() { building.Add(-1) }
+}
+
+// manyNodes reports whether a value has more parts than largeLoad.
+func manyNodes(n *config.Node) bool {
+	left := largeLoad
+	var count func(n *config.Node)
+	count = func(n *config.Node) {
+		left--
+		for _, kid := range n.Elements() {
+			if count(kid); left < 0 {
+				return
+			}
+		}
+		for _, kid := range n.Members() {
+			if count(kid); left < 0 {
+				return
+			}
+		}
+	}
+	count(n)
+	return left < 0
 }
 
 func growthPercent(live uint64) int {

@@ -251,3 +251,47 @@ func (b *box) wholeDocument(good, bad int) string {
 	}
 	return string(text) + "\n"
 }
+
+func TestAdminAddressTaken(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	ln, err := net.Listen("tcp", b.admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	file := b.write("s.json", `{"apps":{}}`)
+	for _, args := range [][]string{{"run"}, {"run", "--config", file}, {"run", "--config", file, "--store", "none"}} {
+		b.fails("is another instance running?", args...)
+	}
+	// A stored document whose own admin address is taken, too, can still be
+	// reached, by the owner of the data directory.
+	b.setenv("SLUICE_ADMIN", fmt.Sprintf("127.0.0.1:%d", port(t)))
+	c := b.up("--config", b.write("s.json", fmt.Sprintf(`{"admin":{"listen":"127.0.0.1:%d"},"apps":{}}`, port(t))))
+	b.ok("reload", "--config", file, "--address", b.documentAdmin("s.json"))
+	c.term()
+	blocked, err := net.Listen("tcp", b.documentAdmin("s.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blocked.Close()
+	b.setenv("SLUICE_ADMIN", b.admin)
+	c = b.up()
+	c.logged("the last revision does not start")
+	b.ok("stop", "--address", "unix/"+filepath.Join(b.dir, "d/sluice/admin.sock"))
+	c.exits(0)
+}
+
+// documentAdmin is the admin address that a file names.
+func (b *box) documentAdmin(file string) string {
+	b.Helper()
+	text, err := os.ReadFile(filepath.Join(b.dir, file))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var doc struct{ Admin struct{ Listen string } }
+	if err := json.Unmarshal(text, &doc); err != nil {
+		b.Fatal(err)
+	}
+	return doc.Admin.Listen
+}

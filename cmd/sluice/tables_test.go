@@ -234,3 +234,26 @@ func TestReplay(t *testing.T) {
 		t.Error("the digest of the null document is not that of null")
 	}
 }
+
+func TestLargeDocuments(t *testing.T) {
+	many := func(n int) *config.Node {
+		list := make([]*config.Node, n)
+		for i := range list {
+			list[i] = config.NewNumber(float64(i))
+		}
+		return config.NewObject(map[string]*config.Node{"a": config.NewArray(list)})
+	}
+	for n, want := range map[int]bool{0: false, largeLoad - 2: false, largeLoad - 1: true, 100 * largeLoad: true} {
+		if got := manyNodes(many(n)); got != want {
+			t.Errorf("%d: %v", n, got)
+		}
+	}
+	if manyNodes(nil) {
+		t.Error("nothing is large")
+	}
+	for live, want := range map[uint64]int{0: leastPercent, 1 << 20: mostPercent, 24 << 20: 100, 48 << 20: 50, 1 << 40: leastPercent} {
+		if got := growthPercent(live); got != want {
+			t.Errorf("%d bytes live: %d %%, want %d", live, got, want)
+		}
+	}
+}

@@ -81,6 +81,8 @@ type formatter struct {
 	// guarded says that the last word would become a heredoc if the line ended
 	// right after it.
 	guarded bool
+	// braceRun is the end of the last run of opening braces that was looked at.
+	braceRun int
 	// unclosed says that there is no closing brace any more.
 	unclosed bool
 }
@@ -93,14 +95,14 @@ func (f *formatter) run() {
 			f.newlines++
 			f.braces = 0
 			f.pos++
-		case blank(c):
+		case unicode.IsSpace(c):
 			f.space = true
 			f.pos += size
 		case c == '\\' && strings.HasPrefix(f.in[f.pos:], "\\\n"):
 			f.join()
 		case c == '}':
 			f.shut()
-		case c == '{' && f.spaceAt(f.pos+1):
+		case c == '{' && f.opens():
 			f.open()
 		default:
 			f.word()
@@ -108,17 +110,25 @@ func (f *formatter) run() {
 	}
 }
 
-// blank reports whether c separates words. A carriage return does not: the
-// lexer drops it.
-func blank(c rune) bool { return unicode.IsSpace(c) && c != '\r' }
-
 // spaceAt reports whether the text ends at i or has space there.
 func (f *formatter) spaceAt(i int) bool {
 	if i >= len(f.in) {
 		return true
 	}
 	c, _ := utf8.DecodeRuneInString(f.in[i:])
-	return blank(c)
+	return unicode.IsSpace(c)
+}
+
+// opens reports whether the brace here opens a block: it has space behind it,
+// or others do that directly follow it.
+func (f *formatter) opens() bool {
+	if f.braceRun <= f.pos {
+		f.braceRun = f.pos + 1
+		for f.braceRun < len(f.in) && f.in[f.braceRun] == '{' {
+			f.braceRun++
+		}
+	}
+	return f.spaceAt(f.braceRun)
 }
 
 func (f *formatter) newline() {
@@ -218,18 +228,23 @@ func (f *formatter) shut() {
 // word writes a word.
 func (f *formatter) word() {
 	start := f.pos
-	kind, heredoc := f.scan()
+	kind, guarded := f.scan()
 	text := f.in[start:f.pos]
+	if body, ok := strings.CutSuffix(text, "\r"); ok {
+		// After a backslash, or it would be space. It must not become part of the
+		// line's end; a space there means the same.
+		text = body + " "
+	}
 	if f.lead() {
 		f.imports = f.depth == 0 && text == "import"
 	}
 	f.out.WriteString(text)
 	f.done(kind)
-	f.guarded = kind == word && !heredoc && strings.HasPrefix(text, "<<")
+	f.guarded = guarded
 }
 
-// scan goes to the end of a word.
-func (f *formatter) scan() (kind atom, heredoc bool) {
+// scan goes to the end of a word. It also returns what f.guarded is after it.
+func (f *formatter) scan() (kind atom, guarded bool) {
 	begins := true // a quote or a heredoc may open here
 	for f.pos < len(f.in) {
 		c, size := utf8.DecodeRuneInString(f.in[f.pos:])
@@ -237,24 +252,28 @@ func (f *formatter) scan() (kind atom, heredoc bool) {
 		opens := begins
 		begins = false
 		switch {
-		case blank(c) || strings.HasPrefix(rest, "\\\n"):
-			return word, heredoc
+		case unicode.IsSpace(c) || strings.HasPrefix(rest, "\\\n"):
+			return word, guarded
 		case c == '#' || opens && strings.HasPrefix(rest, `\#`):
 			f.past(strings.IndexByte(rest, '\n'), 0)
-			return comment, heredoc
+			return comment, false
 		case c == '\\':
 			next, n := utf8.DecodeRuneInString(rest[1:])
 			f.pos += 1 + n
-			begins = blank(next)
+			if begins = unicode.IsSpace(next); begins {
+				guarded = false
+			}
 		case c == '"' && opens:
 			f.past(closingQuote(rest), 1)
 		case c == '`':
 			f.past(indexFrom(rest, 1, '`'), 1)
-		case c == '<' && opens && f.heredoc():
-			heredoc = true
+		case opens && strings.HasPrefix(rest, "<<"):
+			if guarded = !f.heredoc(); guarded {
+				f.pos += 2
+			}
 		case c == '{' && f.variable():
-		case c == '{' && f.spaceAt(f.pos+1), c == '}' && f.braces == 0:
-			return word, heredoc
+		case c == '{' && f.opens(), c == '}' && f.braces == 0:
+			return word, guarded
 		default:
 			if c == '{' {
 				f.braces++
@@ -264,7 +283,7 @@ func (f *formatter) scan() (kind atom, heredoc bool) {
 			f.pos += size
 		}
 	}
-	return word, heredoc
+	return word, guarded
 }
 
 // past moves on by n bytes and those after it, or to the end if n is negative.
@@ -310,12 +329,9 @@ func (f *formatter) variable() bool {
 	return true
 }
 
-// heredoc goes past a heredoc and reports whether there is one here.
+// heredoc goes past a heredoc and reports whether the << here begins one.
 func (f *formatter) heredoc() bool {
-	rest, ok := strings.CutPrefix(f.in[f.pos:], "<<")
-	if !ok {
-		return false
-	}
+	rest := f.in[f.pos+len("<<"):]
 	n := strings.IndexByte(rest[:min(len(rest), longestMarker+1)], '\n')
 	if n < 0 || !validMarker(rest[:n]) {
 		return false

@@ -175,7 +175,7 @@ func TestImport(t *testing.T) {
 		{name: "absolute", in: ":80\nimport /etc/x\n", files: map[string]string{"etc/x": "a"}, want: ":80\n\ta\n"},
 		{name: "snippet before file", in: "(x) {\n\ts\n}\n:80\nimport x\n", files: map[string]string{"w/x": "f"}, want: ":80\n\ts\n"},
 		{name: "environment in file", in: ":80\nimport x\n", files: map[string]string{"w/x": "{$LINES}"}, want: ":80\n\trespond a\n\trespond b\n"},
-		{name: "definitions in file", in: "import x Z\n:80\nimport t A {\n\tk\n}\n", files: map[string]string{"w/x": "(t) {\n\ta {args[0]} \\{\n\t{block}\n\tb {\n\t\tc\n\t}\n}\n(u) {\n\t{args[0]}\n}\n{args[0]} {\n\tx\n}\n"}, want: "Z {}\n\tx\n:80\n\ta A {\n\tk\n\tb {/c/}\n"},
+		{name: "definitions in file", in: "import x Z\n:80\nimport t A {\n\tk\n}\n", files: map[string]string{"w/x": "(t) {\n\ta {args[0]} x\\{\n\t{block}\n\tb {\n\t\tc\n\t}\n}\n(u) {\n\t{args[0]}\n}\n{args[0]} {\n\tx\n}\n"}, want: "Z {}\n\tx\n:80\n\ta A x{\n\tk\n\tb {/c/}\n"},
 		{name: "empty file", in: "import x\n:80\nimport y\nz\n", files: map[string]string{"w/x": "", "w/y": " \n"}, want: ":80\n\tz\n"},
 
 		{name: "no name", in: ":80\nimport\n", want: "!wrong argument count or unexpected line ending after 'import', at Caddyfile:2"},
