@@ -41,8 +41,9 @@ type Config struct {
 
 // ManagementConfig is about keeping and getting the configuration.
 type ManagementConfig struct {
-	// Persist is accepted for compatibility. Every accepted change is kept as a
-	// revision in the store, whatever it says.
+	// Persist says whether the file autosave.json follows the configuration.
+	// Every accepted change is kept as a revision in the store, whatever it
+	// says. Default: true.
 	Persist *bool `json:"persist"`
 	// Load pulls the configuration from elsewhere; it comes with a later version.
 	Load module.Later `json:"load"`
@@ -102,7 +103,7 @@ func compile(env *module.Env, c *Config) (*Endpoint, error) {
 	}
 	problems = append(problems, e.readTokens(env, c.Tokens)...)
 	if c.Config.Persist != nil && !*c.Config.Persist {
-		env.Warn("/config/persist", "false has no effect: every accepted change is kept in the store; start with --config to begin with a file")
+		env.Warn("/config/persist", "false stops autosave.json only: every accepted change is kept in the store all the same (--store none keeps nothing)")
 	}
 	if len(problems) > 0 {
 		return nil, problems
