@@ -37,7 +37,7 @@ check: lint generate ## fail if generated files are stale
 	git diff --exit-code -- api-docs schema
 
 bench: build ## measure: Go benchmarks, and sluice beside installed peers
-	$(GO) test -run '^$$' -bench . -benchmem ./config/... ./handlers/... ./server/... ./storage/... ./upstream/...
+	$(GO) test -run '^$$' -bench . -benchmem ./config/... ./handlers/... ./server/... ./storage/... ./upstream/... ./internal/bench
 	$(GO) run ./internal/bench -bin $(BIN)
 
 fuzz: ## run each fuzz target for a minute

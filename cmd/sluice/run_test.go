@@ -268,7 +268,6 @@ func TestAdminAddressTaken(t *testing.T) {
 	// reached, by the owner of the data directory.
 	b.setenv("SLUICE_ADMIN", fmt.Sprintf("127.0.0.1:%d", port(t)))
 	c := b.up("--config", b.write("s.json", fmt.Sprintf(`{"admin":{"listen":"127.0.0.1:%d"},"apps":{}}`, port(t))))
-	b.ok("reload", "--config", file, "--address", b.documentAdmin("s.json"))
 	c.term()
 	blocked, err := net.Listen("tcp", b.documentAdmin("s.json"))
 	if err != nil {
