@@ -36,7 +36,9 @@ func (p *process) lastDocument(ctx context.Context) (*beginning, error) {
 		return nil, fmt.Errorf("reading the last revision: %w; `%s run --revision N` starts with an earlier one, --store %s without any", err, name, noStore)
 	}
 	last.origin, last.verb = snap.Revision.Origin, snap.Revision.Edit.Verb
-	last.root, err = parseStored(snap.Document)
+	if len(snap.Document) > 0 || last.verb != config.Delete.String() { // else there is none any more
+		last.root, err = parseStored(snap.Document)
+	}
 	return last, err
 }
 

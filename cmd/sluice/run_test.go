@@ -60,6 +60,10 @@ func TestTakesUpTheLastRevisionAfterAKill(t *testing.T) {
 	if got := b.does("GET", "/config/", ""); got != "null\n" {
 		t.Errorf("after a deletion and a restart the document is %s", got)
 	}
+	b.does("PUT", "/config/", `{"apps":{}}`) // only possible where there is none
+	if n := b.revision(); n != 4 {
+		t.Errorf("revision %d, want 4", n)
+	}
 }
 
 func TestConfigOverNewerEdits(t *testing.T) {
