@@ -54,11 +54,14 @@ func parseStored(text []byte) (*config.Node, error) {
 
 // storedDigest implements storage.Digest with the digest of the engine.
 func storedDigest(text []byte) uint64 {
-	n, err := parseStored(text)
+	if len(text) == 0 {
+		text = []byte("null")
+	}
+	digest, err := config.DigestText(text)
 	if err != nil {
 		return 0
 	}
-	return n.Digest()
+	return digest
 }
 
 // replay implements storage.Replay.
