@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/internal/memory"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server"
 	"go.uber.org/zap"
@@ -60,7 +61,7 @@ func (p *process) startPart(ctx context.Context, whole *config.Doc, revision uin
 	if err != nil {
 		return fmt.Errorf("--best-effort: %w", err)
 	}
-	giveBack(report.Built)
+	memory.GiveBack(report.Built)
 	p.log.Warn(fmt.Sprintf("running revision %d without %d parts that have problems; the stored document stays as it is, and runs whole as soon as it is repaired", revision, len(reasons)))
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/internal/memory"
 	"github.com/sluiceproxy/sluice/internal/metrics"
 	"github.com/sluiceproxy/sluice/server"
 	"github.com/sluiceproxy/sluice/storage"
@@ -86,7 +87,7 @@ func (h *host) apply(ctx context.Context, c server.Change) (server.Report, error
 		h.notify.send("RELOADING=1")
 	}
 	if c.Edit.Whole {
-		defer buildLarge(c.Edit.Value)()
+		defer memory.BuildLarge(c.Edit.Value)()
 	}
 	report, err := h.carryOut(ctx, c)
 	if h.up.Load() && (c.Verb == storage.VerbLoad || c.Verb == storage.VerbRestore) {
@@ -160,7 +161,7 @@ func (h *host) record(c server.Change, r server.Report, err error) {
 	if r.Changed {
 		h.autosave.changed(h.engine.Current().Doc())
 	}
-	giveBack(r.Built)
+	memory.GiveBack(r.Built)
 }
 
 // load puts a whole document into force. It is for the start, signals and the

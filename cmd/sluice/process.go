@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/internal/memory"
 	"github.com/sluiceproxy/sluice/internal/metrics"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server"
@@ -48,7 +49,7 @@ func (p *program) run(o runOptions) error {
 	s := &process{program: p, world: w, opts: o, log: w.logs.Core(""), stop: make(chan struct{}),
 		notify: notifier{p.notifySocket}, source: &source{}}
 	s.spare = &spareEndpoint{world: w}
-	tuneMemory(s.log)
+	memory.Tune(s.log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	started := make(chan error, 1)

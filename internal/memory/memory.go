@@ -1,4 +1,7 @@
-package main
+// Package memory tunes the garbage collector to a proxy whose documents may be
+// large or small. The collector belongs to the process, and so does what this
+// package remembers of it.
+package memory
 
 import (
 	"math"
@@ -28,10 +31,10 @@ const (
 	mostPercent  = 1200
 )
 
-// tuneMemory sets the limits of the runtime where the environment does not.
-func tuneMemory(log *zap.Logger) {
+// Tune sets the limits of the runtime where the environment does not.
+func Tune(log *zap.Logger) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(leastPercent)
+		setPercent(leastPercent)
 		watchCollections()
 	}
 	if os.Getenv("GOMEMLIMIT") != "" {
@@ -43,23 +46,27 @@ func tuneMemory(log *zap.Logger) {
 	}
 }
 
+// percent is the share in force.
+var percent atomic.Int32
+
+func setPercent(p int) {
+	if percent.Swap(int32(p)) != int32(p) {
+		debug.SetGCPercent(p)
+	}
+}
+
 // watchCollections adapts the share after each collection, which it notices by
 // an object that nothing refers to.
 func watchCollections() {
 	type mark struct{ _ [16]byte }
-	var again func(int)
-	again = func(last int) {
-		p := growthPercent(liveBytes())
-		if building.Load() > 0 {
-			p = leastPercent
+	var again func(struct{})
+	again = func(struct{}) {
+		if building.Load() == 0 {
+			setPercent(growthPercent(liveBytes()))
 		}
-		if p != last {
-			debug.SetGCPercent(p)
-			last = p
-		}
-		runtime.AddCleanup(&mark{}, again, last)
+		runtime.AddCleanup(&mark{}, again, struct{}{})
 	}
-	again(leastPercent)
+	again(struct{}{})
 }
 
 // building counts the large documents that are being built. What that leaves
@@ -67,15 +74,14 @@ func watchCollections() {
 // end; it is collected often meanwhile.
 var building atomic.Int32
 
-// buildLarge notes that a document is about to be built, if it is large, and
+// BuildLarge notes that a document is about to be built, if it is large, and
 // returns what is to be called when it is done.
-func buildLarge(root *config.Node) (done func()) {
+func BuildLarge(root *config.Node) (done func()) {
 	if os.Getenv("GOGC") != "" || !manyNodes(root) {
 		return func() {}
 	}
-	if building.Add(1) == 1 {
-		debug.SetGCPercent(leastPercent)
-	}
+	building.Add(1)
+	setPercent(leastPercent)
 	return func() { building.Add(-1) }
 }
 
@@ -180,14 +186,15 @@ func numberIn(text, field string) int64 {
 	return n * scale
 }
 
-// Memory that a large load needed only for a moment goes back to the system a
-// little later, off the path of changes.
 const (
 	largeLoad = 2000 // modules
 	giveAfter = 300 * time.Millisecond
 )
 
-func giveBack(built int) {
+// GiveBack returns memory that a large load needed only for a moment to the
+// system, a little later, off the path of changes. It is told how many modules
+// were built.
+func GiveBack(built int) {
 	if built > largeLoad {
 		time.AfterFunc(giveAfter, debug.FreeOSMemory)
 	}
