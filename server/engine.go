@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -17,7 +16,6 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/logs"
-	"go.uber.org/zap"
 )
 
 // Options are what an engine is made of.
@@ -145,19 +143,6 @@ func (e *Engine) Apply(ctx context.Context, c Change) (Report, error) {
 	}
 }
 
-// ServeHTTP serves a request that came on a socket outside the plan; tests use
-// it. The server is the one named.
-func (e *Engine) serveNamed(name string, w http.ResponseWriter, r *http.Request) bool {
-	p := e.pin()
-	b := p.gen.root.app.servers[name]
-	if b == nil {
-		p.Release()
-		return false
-	}
-	b.serve(w, r, p, e.opt.Globals, e.opt.Now())
-	return true
-}
-
 // Shutdown stops taking changes, waits the shutdown delay of the document while
 // still serving, stops listening, and lets requests finish for as long as the
 // grace period says, or until ctx ends.
@@ -208,5 +193,3 @@ func (e *Engine) expectDrain(g *Generation) *leftover {
 	g.onDrain = func() { e.reclaim.drain(l) }
 	return l
 }
-
-func (e *Engine) log(name string) *zap.Logger { return e.opt.Logs.Core(name) }

@@ -24,7 +24,6 @@ type Builder struct {
 type Options struct {
 	// Force checks every recorded input of what would be reused again.
 	Force bool
-	// Skip stops before compiling: decode and validate only.
 }
 
 // Result is what a build made. Nothing of it is visible yet: the caller

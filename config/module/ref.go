@@ -53,8 +53,7 @@ func (r Ref[T]) Node() *config.Node {
 	return r.child.node
 }
 
-func (r *Ref[T]) bind(c *child)        { r.child = c }
-func (Ref[T]) valueType() reflect.Type { return reflect.TypeFor[T]() }
+func (r *Ref[T]) bind(c *child) { r.child = c }
 
 // JSONShapeOf leaves the slot open but names what belongs into it.
 func (Ref[T]) JSONShapeOf(tag reflect.StructTag) schema.Schema {
@@ -70,10 +69,7 @@ func (r Ref[T]) MarshalJSON() ([]byte, error) {
 	return json.Marshal(r.child.node)
 }
 
-type binder interface {
-	bind(*child)
-	valueType() reflect.Type
-}
+type binder interface{ bind(*child) }
 
 // slot says which modules may stand in a field.
 type slot struct {

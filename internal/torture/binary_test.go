@@ -112,17 +112,6 @@ func (in *instance) kill() {
 	in.cmd = nil
 }
 
-func (in *instance) terminate() {
-	in.t.Helper()
-	_ = in.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-in.done:
-		in.cmd = nil
-	case <-time.After(20 * time.Second):
-		in.t.Fatal("sluice does not stop")
-	}
-}
-
 // answer is a response, read.
 type answer struct {
 	status int
