@@ -22,6 +22,7 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/match"
 	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/internal/porttest"
 	"github.com/sluiceproxy/sluice/server"
 	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/logs"
@@ -235,12 +236,7 @@ func (w *world) mustApply(c server.Change) server.Report {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return porttest.Free(t, 1)[0]
 }
 
 func site(port int, routes string) string {

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/sluiceproxy/sluice/internal/porttest"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -61,31 +61,10 @@ func newBox(t *testing.T) *box {
 	return b
 }
 
-// given hands out ports that no other test gets.
-var given struct {
-	sync.Mutex
-	ports map[int]bool
-}
-
+// port is one that no other test gets.
 func port(t *testing.T) int {
 	t.Helper()
-	given.Lock()
-	defer given.Unlock()
-	for {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := ln.Addr().(*net.TCPAddr).Port
-		ln.Close()
-		if given.ports == nil {
-			given.ports = map[int]bool{}
-		}
-		if !given.ports[n] {
-			given.ports[n] = true
-			return n
-		}
-	}
+	return porttest.Free(t, 1)[0]
 }
 
 // setenv replaces a variable.

@@ -25,7 +25,7 @@ var floors = []struct {
 	{"config", 0}, {"config/caddyfile", 0}, {"schema", 0}, {"storage", 0}, {"upstream", 1},
 	{"handlers/vars", 0}, {"server/wire", 0},
 	{"internal/seq", -1}, {"internal/netaddr", -1}, {"internal/urlpath", -1}, {"internal/fsys", -1}, {"internal/metrics", -1}, {"internal/events", -1},
-	{"internal/memory", 1}, {"internal/", 9},
+	{"internal/memory", 1}, {"internal/porttest", -1}, {"internal/", 9},
 	{"handlers", 1}, {"storage/internal/", 0}, {"storage/", 1}, {"config/module", 1}, {"server/listen", 1},
 	{"handlers/route", 2}, {"handlers/clientip", 2}, {"server/logs", 2}, {"server/trust", 2}, {"server/pki", 2},
 	{"handlers/headerops", 2}, {"handlers/rewriteops", 2}, {"handlers/match/respmatch", 2},

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
+	"github.com/sluiceproxy/sluice/internal/porttest"
 	"net/http"
 	"os"
 	"os/exec"
@@ -45,19 +45,9 @@ func withTools(m *testing.M) int {
 // patience is how long anything may take on a busy machine.
 const patience = 30 * time.Second
 
-// freePorts finds n ports that nobody listens on.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
-	var ports []int
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
+	return porttest.Free(t, n)
 }
 
 // buffer is an output that can be read while it is written.

@@ -5,8 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"github.com/sluiceproxy/sluice/internal/porttest"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -44,12 +44,7 @@ type instance struct {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return porttest.Free(t, 1)[0]
 }
 
 func newInstance(t *testing.T) *instance {
