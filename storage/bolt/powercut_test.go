@@ -324,26 +324,22 @@ func TestCommitCost(t *testing.T) {
 	t.Logf("25 commits with edits of %d bytes: %d syncs, %d truncations, %d bytes written", edits, syncs, grown, written)
 }
 
-// checkSyncs requires a sync between the last write and each acknowledgement.
+// checkSyncs requires, for each acknowledgement, that the revision's record was
+// written and synced, and after that the meta page that leads to it. Background
+// steps may write at any time between.
 func checkSyncs(t *testing.T, ops []op) {
 	t.Helper()
-	dirty, acks, syncs := false, 0, 0
+	acks, syncs, began := 0, 0, 0
 	for i, o := range ops {
 		switch o.kind {
 		case 's':
-			dirty = false
 			syncs++
 		case 'a':
 			acks++
-			if dirty {
-				// A background step may write meanwhile; then the commit's own
-				// transaction must be synced, which the images show.
-				if !metaSynced(ops[:i]) {
-					t.Errorf("revision %d was acknowledged with its writes unsynced", o.ack)
-				}
+			if !durable(ops[began:i], o.ack) {
+				t.Errorf("revision %d was acknowledged with its writes unsynced", o.ack)
 			}
-		default:
-			dirty = true
+			began = i
 		}
 	}
 	if acks != 25 {
@@ -352,18 +348,25 @@ func checkSyncs(t *testing.T, ops []op) {
 	t.Logf("%d commits and the snapshots and pruning beside them took %d syncs", acks, syncs)
 }
 
-// metaSynced reports whether the last write of a meta page was synced.
-func metaSynced(ops []op) bool {
-	synced := false
-	for i := len(ops) - 1; i >= 0; i-- {
-		switch o := ops[i]; {
-		case o.kind == 's':
-			synced = true
-		case o.kind == 'w' && o.off < 2*int64(os.Getpagesize()) && binary.NativeEndian.Uint16(o.data[8:]) == 4:
-			return synced
+// durable reports whether the operations write a page with the key of revision
+// n, sync it, write a meta page, and sync that, in this order.
+func durable(ops []op, n uint64) bool {
+	const record, synced, meta = 1, 2, 3
+	done := 0
+	for _, o := range ops {
+		isMeta := o.kind == 'w' && o.off < 2*int64(os.Getpagesize()) && binary.NativeEndian.Uint16(o.data[8:]) == 4
+		switch {
+		case done == 0 && o.kind == 'w' && !isMeta && bytes.Contains(o.data, key(n)):
+			done = record
+		case done == record && o.kind == 's':
+			done = synced
+		case done == synced && isMeta:
+			done = meta
+		case done == meta && o.kind == 's':
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // apply does an operation to an image; of a write, if most isn't negative, at
