@@ -182,7 +182,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) wait(what string, ok func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) { // a connection that never sent anything is waited for 5 s
 		if time.Now().After(end) {
 			w.t.Fatalf("waited in vain for %s", what)
 		}

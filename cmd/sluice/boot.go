@@ -60,10 +60,10 @@ func (p *process) standBy(doc *config.Doc, revision uint64, problems schema.Prob
 		reasons[i] = one.String()
 		p.log.Error("the last revision does not start", zap.Uint64("revision", revision), zap.String("pointer", one.Pointer), zap.String("problem", one.String()))
 	}
+	p.host.trouble.Store(&reasons) // first, so that nobody is ever told that all is well
 	if err := p.spare.open(doc.Root().Get("admin"), p.dirs); err != nil {
 		return fmt.Errorf("revision %d does not start, and neither does an admin endpoint to repair it with: %w; try `%s run --best-effort` or `%s run --revision N`", revision, withHint(err), name, name)
 	}
-	p.host.trouble.Store(&reasons)
 	p.log.Error(fmt.Sprintf("revision %d does not start, so nothing is served; repair it through the admin API at %s, or stop this process and use `%s run --revision N` with an earlier revision (see `%s history`), or `%s run --best-effort` to run what can be run",
 		revision, p.adminAddresses(), name, name, name), zap.Int("problems", len(problems)))
 	return nil
