@@ -108,9 +108,9 @@ func (p *proxying) tunnel(front, back io.ReadWriteCloser) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer t.close()
-		p.logStream(copyTunnel(back, front, size, nil))
+		p.logStream(copyTunnel(gated{&t.up, back}, front, size, nil))
 	})
-	p.logStream(copyTunnel(front, back, size, &down))
+	p.logStream(copyTunnel(gated{&t.down, front}, back, size, &down))
 	t.close()
 	wg.Wait()
 	if p.x.Response != nil {
@@ -145,6 +145,39 @@ type tunnel struct {
 	front, back io.ReadWriteCloser
 	webSocket   bool
 	once        sync.Once
+	up, down    gate
+}
+
+// gate stands before one end of a tunnel. Nothing is passed on to an end that was told goodbye: no frame may follow a
+// close frame (RFC 6455, section 5.5.1).
+type gate struct {
+	mu     sync.Mutex
+	closed bool
+}
+
+// last writes what is to be the last that the end gets.
+func (g *gate) last(to io.Writer, p []byte) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	_, _ = to.Write(p) // a peer that cannot be told is closed all the same
+}
+
+// gated is an end behind its gate.
+type gated struct {
+	gate *gate
+	to   io.Writer
+}
+
+// Write implements io.Writer. Behind a closed gate it drops what it gets, so that the tunnel lasts until both ends are
+// told.
+func (w gated) Write(p []byte) (int, error) {
+	w.gate.mu.Lock()
+	defer w.gate.mu.Unlock()
+	if w.gate.closed {
+		return len(p), nil
+	}
+	return w.to.Write(p)
 }
 
 // close closes both ends at once.
@@ -164,9 +197,8 @@ func (t *tunnel) goAway() {
 	if t.webSocket {
 		timer := time.AfterFunc(farewell, t.close)
 		defer timer.Stop()
-		// A peer that cannot be told is closed all the same.
-		_, _ = t.front.Write([]byte{0x88, 0x02, 0x03, 0xe9})
-		_, _ = t.back.Write(maskedGoingAway())
+		t.down.last(t.front, []byte{0x88, 0x02, 0x03, 0xe9})
+		t.up.last(t.back, maskedGoingAway())
 	}
 	t.close()
 }

@@ -44,7 +44,7 @@ func program(t *testing.T, ctx context.Context, args ...string) (int, string) {
 	t.Helper()
 	bin, err := binary()
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
@@ -108,7 +108,7 @@ func TestReloadWithManyPatches(t *testing.T) {
 
 func TestProxy(t *testing.T) {
 	if _, err := binary(); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	t.Setenv("PATH", t.TempDir()) // no wrk: the built-in generator
 	status, out := program(t, t.Context(), "-case", "proxy", "-requests", "small,static,routes1000,post10k,big", "-period", "200ms")
