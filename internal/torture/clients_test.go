@@ -3,6 +3,10 @@ package torture
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -110,21 +114,27 @@ func TestChangesNotMade(t *testing.T) {
 	in := newInstance(t)
 	in.start()
 	port, other := freePort(t), freePort(t)
-	in.must("POST", "/load", routes(port, 20))
+	var hits atomic.Int64
+	up := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
+	defer up.Close()
+	upstream := up.Listener.Addr().String()
+	in.must("POST", "/load", strings.ReplaceAll(routes(port, 20), "127.0.0.1:20000", upstream))
 	attempts := func(n int) {
 		for i := range n {
 			if i%2 == 0 {
-				in.must("POST", "/load?dry_run=true", strings.ReplaceAll(routes(other, 20), "20000", "20999"))
+				in.must("POST", "/load?dry_run=true", strings.ReplaceAll(routes(other, 20), "127.0.0.1:20001", upstream))
 				continue
 			}
-			bad := strings.Replace(routes(other, 20), `"handler":"static_response"`, `"handler":"static_reponse"`, 1)
+			bad := strings.Replace(strings.ReplaceAll(routes(other, 20), "127.0.0.1:20001", upstream), `"handler":"static_response"`, `"handler":"static_reponse"`, 1)
 			if a := in.do("POST", "/load", bad); a.status != 400 || !strings.Contains(a.body, "static_response") {
 				t.Fatalf("%d %s", a.status, a.body)
 			}
 		}
 	}
 	attempts(20)
-	before := in.vitals()
+	// The accepted load is written to autosave.json a moment later.
+	in.wait(func() bool { return strings.Contains(listing(t, in.dir), "autosave.json") })
+	before, files := in.vitals(), listing(t, in.dir)
 	attempts(1000)
 	settled := false
 	var after vitals
@@ -135,7 +145,31 @@ func TestChangesNotMade(t *testing.T) {
 	if !settled {
 		t.Errorf("before: %+v\nafter: %+v", before, after)
 	}
+	if n := hits.Load(); n != 0 {
+		t.Errorf("the upstream got %d requests", n)
+	}
+	if now := listing(t, in.dir); now != files {
+		t.Errorf("files before:\n%s\nafter:\n%s", files, now)
+	}
 	if a := in.must("GET", "/revisions", ""); strings.Count(a.body, `"number"`) != 1 {
 		t.Errorf("revisions: %s", a.body)
 	}
+}
+
+// listing names every file below dir, with its size.
+func listing(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			info, ierr := d.Info()
+			fmt.Fprintln(&b, path, info.Size())
+			return ierr
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
