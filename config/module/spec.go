@@ -23,6 +23,10 @@ type Spec struct {
 	// Examples are documents of this module; each is decoded, validated and
 	// compiled by a test.
 	Examples []Example
+	// Directives are the words of the Caddyfile that make this module.
+	Directives []Directive
+	// Words reads the module where a Caddyfile names it, nil if none can.
+	Words Syntax
 
 	config   reflect.Type
 	defaults reflect.Value
