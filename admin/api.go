@@ -41,25 +41,6 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Adapter turns a text in another language into a document. It is safe for
-// concurrent use and must not keep body.
-type Adapter interface {
-	// Adapt returns the document as JSON. The error is the author's mistake and
-	// is shown to them; if it is a schema.Problems its positions are, too.
-	Adapt(body []byte) (result []byte, warnings []AdaptWarning, err error)
-}
-
-// AdaptWarning is something in an adapted text that is accepted but likely not
-// meant.
-type AdaptWarning struct {
-	// File and Line say where it is; Line counts from 1.
-	File string `json:"file,omitempty"`
-	Line int    `json:"line,omitempty"`
-	// Directive is the directive it is about.
-	Directive string `json:"directive,omitempty"`
-	Message   string `json:"message,omitempty"`
-}
-
 // Deps is what the API works on.
 type Deps struct {
 	// Engine is required.
@@ -76,7 +57,8 @@ type Deps struct {
 	// Upstreams lists the upstreams for /reverse_proxy/upstreams.
 	Upstreams func() []upstream.Status
 	// Adapters are the languages that /load and /adapt take beside JSON, by the
-	// second part of their content type, such as "caddyfile".
+	// second part of their content type, such as "caddyfile". "json" is not for
+	// them.
 	Adapters map[string]Adapter
 	// Stop begins the shutdown of the process. It is called in a goroutine of
 	// its own, after the answer to POST /stop was sent.
@@ -105,6 +87,8 @@ type API struct {
 
 	bodies   budget
 	parsing  *semaphore.Weighted
+	adapting *semaphore.Weighted
+	texts    textKeeper
 	schema   func() ([]byte, error)
 	stopping atomic.Bool
 }
@@ -118,6 +102,7 @@ func New(d Deps) *API {
 	}
 	a.bodies.max = a.limits.BufferedBodies
 	a.parsing = semaphore.NewWeighted(a.limits.Parsing)
+	a.adapting = semaphore.NewWeighted(maxAdapting)
 	a.stats = newStats(d.Metrics)
 	a.schema = sync.OnceValues(a.encodeSchema)
 	a.router = a.newRouter()

@@ -138,3 +138,17 @@ func (b *body) weigh(ctx context.Context, n int64) error {
 	b.weight = n
 	return nil
 }
+
+// reweigh waits until what came of the body, n bytes if it were printed, has
+// room as well. Nothing is held meanwhile: who waited with something in hand
+// could wait for one who waits for just that.
+func (b *body) reweigh(ctx context.Context, n int64) error {
+	if n = min(n, b.api.limits.Parsing); n <= b.weight {
+		return nil
+	}
+	if b.weight > 0 {
+		b.api.parsing.Release(b.weight)
+		b.weight = 0
+	}
+	return b.weigh(ctx, n)
+}

@@ -37,6 +37,16 @@ func (a *API) getConfig(c *call) error {
 	if err != nil {
 		return err
 	}
+	language, err := a.format(c)
+	if err != nil {
+		return err
+	}
+	if language != jsonLanguage {
+		if len(p) > 0 {
+			return onlyWhole(language)
+		}
+		return a.getText(c, language)
+	}
 	doc, _ := a.deps.Engine.Document()
 	return answerValue(c, doc, c.r.URL.Path, p)
 }
@@ -76,24 +86,24 @@ func answerValue(c *call, doc *config.Doc, requestPath string, p config.Path) er
 
 // writeConfig is POST, PUT, PATCH and DELETE /config/* (sections 6.3, 6.4).
 func (a *API) writeConfig(c *call) error {
-	return a.writeValue(c, func(change server.Change, text []byte) (server.Report, error) {
+	return a.writeValue(c, func(change server.Change, show locator) (server.Report, error) {
 		p, err := configPath(c)
 		if err != nil {
 			return server.Report{}, err
 		}
 		change.Edit.Path, change.Edit.RequestPath = p, c.r.URL.Path
-		return a.apply(c, change, text)
+		return a.apply(c, change, show)
 	})
 }
 
 // writeValue reads what a write brings and hands it to do, which knows where.
-func (a *API) writeValue(c *call, do func(server.Change, []byte) (server.Report, error)) error {
+func (a *API) writeValue(c *call, do func(server.Change, locator) (server.Report, error)) error {
 	change, err := newChange(c, c.r.Method)
 	if err != nil {
 		return err
 	}
 	change.Edit.Verb = verbOf(c.r.Method)
-	var text []byte
+	var show locator
 	var warnings []config.Warning
 	if change.Edit.Verb != config.Delete {
 		if ct := c.r.Header.Get("Content-Type"); !strings.Contains(ct, "/json") {
@@ -104,12 +114,12 @@ func (a *API) writeValue(c *call, do func(server.Change, []byte) (server.Report,
 			return err
 		}
 		defer b.close()
-		text = b.text
+		show = inText(b.text)
 		if change.Edit.Value, warnings, err = a.parse(c, b); err != nil {
 			return err
 		}
 	}
-	report, err := do(change, text)
+	report, err := do(change, show)
 	if err != nil {
 		return err
 	}

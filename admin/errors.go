@@ -103,7 +103,7 @@ func shorten(ps schema.Problems) schema.Problems {
 		if i == maxProblems {
 			return append(out, schema.Problem{Message: fmt.Sprintf("and %d more problems", len(ps)-i)})
 		}
-		p.Pointer, p.Message, p.Found, p.Expected = cut(p.Pointer), cut(p.Message), cut(p.Found), cut(p.Expected)
+		p.Pointer, p.File, p.Message, p.Found, p.Expected = cut(p.Pointer), cut(p.File), cut(p.Message), cut(p.Found), cut(p.Expected)
 		out = append(out, p)
 	}
 	return out
@@ -136,10 +136,15 @@ func (a *API) fail(c *call, err error) {
 // newline at the end. That a client is gone is no error of ours.
 func writeJSON(w http.ResponseWriter, v any) {
 	var b bytes.Buffer
-	if err := json.NewEncoder(&b).Encode(v); err != nil {
+	writeJSONTo(&b, v)
+	_, _ = w.Write(b.Bytes())
+}
+
+// writeJSONTo is writeJSON to memory.
+func writeJSONTo(b *bytes.Buffer, v any) {
+	if err := json.NewEncoder(b).Encode(v); err != nil {
 		panic(fmt.Sprintf("admin: encoding an answer: %v", err))
 	}
-	_, _ = w.Write(b.Bytes())
 }
 
 // answerJSON answers 200 with v.

@@ -48,6 +48,11 @@ func (a *API) getID(c *call) error {
 	if err != nil {
 		return err
 	}
+	if language, err := a.format(c); err != nil {
+		return err
+	} else if language != jsonLanguage {
+		return onlyWhole(language)
+	}
 	doc, _ := a.deps.Engine.Document()
 	_, p, err := t.find(doc)
 	if err != nil {
@@ -67,11 +72,11 @@ func (a *API) writeID(c *call) error {
 	if _, _, err := t.find(doc); err != nil {
 		return err
 	}
-	return a.writeValue(c, func(change server.Change, text []byte) (server.Report, error) {
+	return a.writeValue(c, func(change server.Change, show locator) (server.Report, error) {
 		change.Resolve = func(doc *config.Doc) (config.Path, error) {
 			_, target, err := t.find(doc)
 			return target, err
 		}
-		return a.apply(c, change, text)
+		return a.apply(c, change, show)
 	})
 }

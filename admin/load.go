@@ -3,55 +3,13 @@ package admin
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"mime"
 	"net/http"
-	"strings"
 
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server"
 	"github.com/sluiceproxy/sluice/storage"
 )
-
-// language finds the adapter for the content type of a request; none means
-// JSON (section 9.1).
-func (a *API) language(c *call) (name string, adapter Adapter, err error) {
-	text := c.r.Header.Get("Content-Type")
-	if text == "" {
-		return "", nil, nil
-	}
-	kind, _, err := mime.ParseMediaType(text)
-	if err != nil {
-		return "", nil, failf(http.StatusBadRequest, "invalid Content-Type: %v", err)
-	}
-	_, name, ok := strings.Cut(kind, "/")
-	if !ok {
-		return "", nil, failf(http.StatusBadRequest, "malformed Content-Type")
-	}
-	if name == "json" {
-		return "", nil, nil
-	}
-	adapter = a.deps.Adapters[name]
-	if adapter == nil {
-		return "", nil, failf(http.StatusBadRequest, "unrecognized config adapter '%s'", name)
-	}
-	return name, adapter, nil
-}
-
-// adaptText runs an adapter.
-func adaptText(name string, adapter Adapter, text []byte) ([]byte, []AdaptWarning, error) {
-	result, warnings, err := adapter.Adapt(text)
-	if err == nil {
-		return result, warnings, nil
-	}
-	e := failf(http.StatusBadRequest, "adapting config using %s adapter: %v", name, err)
-	var ps schema.Problems
-	if errors.As(err, &ps) {
-		e.Problems = ps
-	}
-	return nil, nil, e
-}
 
 // load is POST /load (section 9.1).
 func (a *API) load(c *call) error {
@@ -70,55 +28,52 @@ func (a *API) load(c *call) error {
 		return err
 	}
 	defer b.close()
-	var notes []AdaptWarning
-	var warnings []config.Warning
-	text := b.text
 	if adapter != nil {
-		var result []byte
-		if result, notes, err = adaptText(name, adapter, b.text); err != nil {
-			return err
-		}
-		if change.Edit.Value, err = a.parseAdapted(c, b, name, result); err != nil {
-			return err
-		}
-		change.Source, change.SourceType, text = b.text, name, nil
-	} else if change.Edit.Value, warnings, err = a.parse(c, b); err != nil {
+		return a.loadAdapted(c, change, name, adapter, b)
+	}
+	var warnings []config.Warning
+	if change.Edit.Value, warnings, err = a.parse(c, b); err != nil {
 		return under("loading config: ", err)
 	}
-	report, err := a.applyWhole(c, change, text)
+	return a.finishLoad(c, change, inText(b.text), asProblems(warnings), nil)
+}
+
+// loadAdapted is a load in another language than JSON. The answer to one that
+// is accepted lists what the adapter warns of.
+func (a *API) loadAdapted(c *call, change server.Change, name string, adapter Adapter, b *body) error {
+	text := newKeptText(name, sourceFile(c.r.Header), b.text)
+	out, err := a.adaptAgain(c, change, text, b)
+	if out == nil && err == nil {
+		out, err = a.adaptBody(c.r.Context(), name, adapter, b, text.filename)
+	}
+	if err != nil {
+		return err
+	}
+	text.pure, text.warnings = out.Pure, out.Warnings
+	change.Edit.Value, change.Source, change.SourceType = out.Root, b.text, name
+	return a.finishLoad(c, change, inSource(out), asWarnings(out.Warnings), func(report server.Report) {
+		a.remember(change, report, text)
+		if len(out.Warnings) > 0 {
+			// The reference lets the type be sniffed.
+			c.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			writeJSON(c, out.Warnings)
+		}
+	})
+}
+
+// finishLoad applies a load and answers; what is set is called after the
+// headers are.
+func (a *API) finishLoad(c *call, change server.Change, show locator, warnings schema.Problems, what func(server.Report)) error {
+	report, err := a.apply(c, change, show)
 	if err != nil {
 		return under("loading config: ", err)
 	}
-	a.accepted(c, change, report, asProblems(warnings))
+	a.accepted(c, change, report, warnings)
 	a.log.Info("load complete")
-	if len(notes) > 0 {
-		// The reference lets the type be sniffed.
-		c.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		writeJSON(c, notes)
+	if what != nil {
+		what(report)
 	}
 	return nil
-}
-
-func (a *API) applyWhole(c *call, change server.Change, text []byte) (server.Report, error) {
-	return a.apply(c, change, text)
-}
-
-// parseAdapted reads what an adapter made of b.
-func (a *API) parseAdapted(c *call, b *body, name string, result []byte) (*config.Node, error) {
-	if err := b.weigh(c.r.Context(), int64(len(result))); err != nil {
-		return nil, err
-	}
-	n, _, err := config.Parse(result, config.Limits{})
-	if err != nil {
-		return nil, failf(http.StatusInternalServerError, "the %s adapter made a document that is not JSON: %v", name, err)
-	}
-	return n, nil
-}
-
-// adapted is the answer of POST /adapt.
-type adapted struct {
-	Warnings []AdaptWarning  `json:"warnings,omitempty"`
-	Result   json.RawMessage `json:"result"`
 }
 
 // adaptOnly is POST /adapt (section 9.2).
@@ -133,11 +88,11 @@ func (a *API) adaptOnly(c *call) error {
 	}
 	defer b.close()
 	if adapter != nil {
-		result, notes, err := adaptText(name, adapter, b.text)
+		out, err := a.adaptBody(c.r.Context(), name, adapter, b, sourceFile(c.r.Header))
 		if err != nil {
 			return err
 		}
-		c.answerJSON(adapted{notes, result})
+		answerAdapted(c, out)
 		return nil
 	}
 	if err := b.admit(c.r.Context()); err != nil {
@@ -150,6 +105,26 @@ func (a *API) adaptOnly(c *call) error {
 	if err := json.Compact(&compact, b.text); err != nil {
 		return failf(http.StatusBadRequest, "decoding request body: %v", err)
 	}
-	c.answerJSON(adapted{Result: compact.Bytes()})
+	c.answerJSON(struct {
+		Result json.RawMessage `json:"result"`
+	}{compact.Bytes()})
 	return nil
+}
+
+// answerAdapted answers with what an adapter made, printed on its way out.
+func answerAdapted(c *call, out *Adapted) {
+	var head bytes.Buffer
+	head.WriteByte('{')
+	if len(out.Warnings) > 0 {
+		head.WriteString(`"warnings":`)
+		writeJSONTo(&head, out.Warnings)
+		head.Truncate(head.Len() - 1) // the newline
+		head.WriteByte(',')
+	}
+	head.WriteString(`"result":`)
+	c.Header().Set("Content-Type", "application/json")
+	_, _ = c.Write(head.Bytes())
+	if out.Root.WriteJSON(c) == nil { // it fails only if the client is gone
+		_, _ = c.Write([]byte("}\n"))
+	}
 }

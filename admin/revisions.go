@@ -97,12 +97,22 @@ func queryNumber(q url.Values, name string, def, most uint64) (uint64, error) {
 // showRevision is GET /revisions/N and GET /revisions/A..B.
 func (a *API) showRevision(c *call) error {
 	name := chi.URLParam(c.r, revisionParam)
+	language, err := a.format(c)
+	if err != nil {
+		return err
+	}
 	if from, to, ok := strings.Cut(name, ".."); ok {
+		if language != jsonLanguage {
+			return failf(http.StatusBadRequest, "revisions are compared as JSON only, not as %s", language)
+		}
 		return a.compareRevisions(c, from, to)
 	}
 	snap, err := a.snapshot(c, name)
 	if err != nil {
 		return err
+	}
+	if language != jsonLanguage {
+		return a.revisionText(c, snap, language)
 	}
 	c.answerJSON(fullRevision{
 		revision: newRevision(snap.Revision),
@@ -141,26 +151,30 @@ func (a *API) snapshot(c *call, name string) (storage.Snapshot, error) {
 
 // compareRevisions answers with what turns one document into another.
 func (a *API) compareRevisions(c *call, from, to string) error {
+	var snaps [2]storage.Snapshot
 	var docs [2]*config.Node
-	var numbers [2]uint64
+	var weight int64
 	for i, name := range []string{from, to} {
-		snap, err := a.snapshot(c, name)
-		if err != nil {
+		var err error
+		if snaps[i], err = a.snapshot(c, name); err != nil {
 			return err
 		}
-		weight := min(int64(len(snap.Document)), a.limits.Parsing/2)
-		if err := a.parsing.Acquire(c.r.Context(), weight); err != nil {
-			return err
-		}
-		defer a.parsing.Release(weight)
-		numbers[i] = snap.Revision.Number
+		weight += int64(len(snaps[i].Document))
+	}
+	weight = min(weight, a.limits.Parsing) // both at once: two who wait with one in hand could wait for ever
+	if err := a.parsing.Acquire(c.r.Context(), weight); err != nil {
+		return err
+	}
+	defer a.parsing.Release(weight)
+	for i, snap := range snaps {
+		var err error
 		if docs[i], err = documentOf(snap); err != nil {
 			return err
 		}
 	}
 	c.Header().Set("Content-Type", "application/json")
 	w := bufio.NewWriterSize(c, 32<<10)
-	fmt.Fprintf(w, `{"from":%d,"to":%d,"changes":[`, numbers[0], numbers[1])
+	fmt.Fprintf(w, `{"from":%d,"to":%d,"changes":[`, snaps[0].Revision.Number, snaps[1].Revision.Number)
 	for i, ch := range config.Diff(docs[0], docs[1]) {
 		if i > 0 {
 			w.WriteByte(',')
@@ -216,9 +230,13 @@ func (a *API) restore(c *call) error {
 	if change.Edit.Value, err = documentOf(snap); err != nil {
 		return err
 	}
-	report, err := a.applyWhole(c, change, nil)
+	change.Source, change.SourceType = snap.Revision.Edit.Source, snap.Revision.Edit.SourceType
+	report, err := a.apply(c, change, nil)
 	if err != nil {
 		return under(fmt.Sprintf("restoring revision %d: ", snap.Revision.Number), err)
+	}
+	if change.SourceType != "" {
+		a.remember(change, report, keptText{})
 	}
 	a.accepted(c, change, report, nil)
 	return nil

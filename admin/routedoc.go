@@ -47,9 +47,17 @@ type ResponseDoc struct {
 	Status      int
 	Description string
 	// Type is the content type, "" for an empty body.
-	Type    string
-	Schema  schema.Schema
+	Type   string
+	Schema schema.Schema
+	// Also are other content types that the body may have instead.
+	Also    []ContentDoc
 	Headers []ParamDoc
+}
+
+// ContentDoc describes a body of one content type.
+type ContentDoc struct {
+	Type   string
+	Schema schema.Schema
 }
 
 // Routes lists all routes, in the order in which a reader wants them.
@@ -136,6 +144,38 @@ func done(more ...int) []ResponseDoc {
 func dryRunParam() ParamDoc {
 	return ParamDoc{Name: "dry_run", In: "query", Schema: kind("boolean"),
 		Description: "Do everything but persist the change and put it to use."}
+}
+
+// textType is the content type of the language that ships.
+const textType = "text/caddyfile"
+
+func formatParam(description string) ParamDoc {
+	return ParamDoc{Name: "format", In: "query", Description: description,
+		Schema: schema.Schema{"type": "string", "enum": []any{"json", "caddyfile"}, "default": "json"}}
+}
+
+// asText adds to an answer that it may be the text of a Caddyfile.
+func asText(list []ResponseDoc, conflict string) []ResponseDoc {
+	list[0].Also = []ContentDoc{{Type: textType, Schema: kind("string")}}
+	for i := range list {
+		switch list[i].Status {
+		case 404:
+			list[i].Description = "There is no such place, or, with `format`, there was never such a text."
+		case 409:
+			list[i].Description = conflict
+		}
+	}
+	return list
+}
+
+func sourceParam() ParamDoc {
+	return ParamDoc{Name: "Caddy-Config-Source-File", In: "header", Schema: kind("string"),
+		Description: "The file that the body was read from: places in it are named so, and files that it imports are looked for next to it. `Caddyfile` if not given."}
+}
+
+// notesSchema is a list of AdaptWarning.
+func notesSchema() schema.Schema {
+	return listOf(object(map[string]any{"file": kind("string"), "line": kind("integer"), "directive": kind("string"), "message": kind("string")}))
 }
 
 func forceParam() ParamDoc {

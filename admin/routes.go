@@ -53,29 +53,38 @@ func (a *API) valueRoutes(pattern, what, rest string, get, write handler) []rout
 	patch := doc("PATCH", "Replace "+what, "Replaces the value, which must exist, whole.",
 		done(400, 404, 408, 412, 413, 503, 507), changing...)
 	post.RequestBody, put.RequestBody, patch.RequestBody = value, value, value
-	got := answer("The value, in canonical form.", "application/json", anyValue(), 400)
-	if pattern == idPattern {
-		got = answer("The value, in canonical form.", "application/json", anyValue(), 400, 404)
+	const inOrder = "The value, in canonical form."
+	read := doc("GET", "Get "+what, "A last key that does not exist gives null.", answer(inOrder, "application/json", anyValue(), 400, 404))
+	if pattern == configPattern {
+		read.Params = append(read.Params, formatParam("`caddyfile`, on /config/ only, gives the Caddyfile that the document was made from. Files that it imports are not part of it."))
+		read.Responses = asText(answer(inOrder, "application/json", anyValue(), 400, 404, 409, 410),
+			"With `format`: the document was changed since it was made from a text.")
 	}
-	got[0].Headers = []ParamDoc{{Name: "Etag", Description: "For If-Match of a later change.", Schema: kind("string")}}
+	read.Responses[0].Headers = []ParamDoc{etagHeader("For If-Match of a later change.")}
 	return []route{
-		{doc("GET", "Get "+what, "A last key that does not exist gives null.", got), get},
+		{read, get},
 		{post, write}, {put, write}, {patch, write},
 		{doc("DELETE", "Remove "+what, "Removes the value, which must exist.",
 			done(400, 404, 412, 503, 507), changing...), write},
 	}
 }
 
+func etagHeader(description string) ParamDoc {
+	return ParamDoc{Name: "Etag", Description: description, Schema: kind("string")}
+}
+
 func (a *API) loadRoutes() []route {
-	text := &BodyDoc{Description: "A document. The type `text/NAME` names a config adapter; none means JSON. An empty body is null.",
-		Types: []string{"application/json", "text/caddyfile"}, Schema: anyValue()}
+	text := &BodyDoc{Description: "A document. The content type `text/caddyfile` is a Caddyfile; one that ends in `/json`, or none, is JSON. An empty body is null in JSON.",
+		Types: []string{"application/json", textType}, Schema: anyValue()}
 	loaded := done(400, 408, 413, 503, 507)
-	loaded[0].Description += " The body is empty, or lists the warnings of a config adapter."
-	result := object(map[string]any{"warnings": listOf(anyValue()), "result": anyValue()})
+	loaded[0].Description += " The body is empty, or a JSON list of what an adapter warns of."
+	loaded[0].Also = []ContentDoc{{Type: "text/plain", Schema: notesSchema()}}
+	result := object(map[string]any{"warnings": notesSchema(), "result": anyValue()})
 	return []route{
 		{RouteDoc{Method: "POST", Pattern: "/load", Summary: "Replace the whole document",
-			Params: []ParamDoc{dryRunParam(), forceParam()}, RequestBody: text, Responses: loaded}, a.load},
-		{RouteDoc{Method: "POST", Pattern: "/adapt", Summary: "Turn a text into a document, and load nothing",
+			Description: "A Caddyfile is kept with the revision that it makes, and GET /config/?format=caddyfile gives it back until the document changes.",
+			Params:      []ParamDoc{dryRunParam(), forceParam(), sourceParam()}, RequestBody: text, Responses: loaded}, a.load},
+		{RouteDoc{Method: "POST", Pattern: "/adapt", Summary: "Turn a text into a document, and load nothing", Params: []ParamDoc{sourceParam()},
 			RequestBody: text, Responses: answer("The document.", "application/json", result, 400, 408, 413, 503)}, a.adaptOnly},
 		{RouteDoc{Method: "POST", Pattern: "/stop", Summary: "Stop the process gracefully",
 			Params: []ParamDoc{dryRunParam()}, Responses: answer("The process is about to stop.", "", nil, 400)}, a.stop},
@@ -93,6 +102,9 @@ func (a *API) revisionRoutes() []route {
 	diff := object(map[string]any{"from": kind("integer"), "to": kind("integer"), "changes": listOf(object(map[string]any{
 		"op": schema.Schema{"enum": []any{"add", "remove", "replace"}}, "pointer": kind("string"), "old": anyValue(), "new": anyValue()}))})
 	shown := schema.Schema{"anyOf": []any{schema.Schema{"allOf": []any{object(meta), full}}, diff}}
+	showing := asText(answer("The revision, or the differences.", "application/json", shown, 400, 404, 409, 410),
+		"With `format`: the document was changed between the last text and this revision.")
+	showing[0].Headers = []ParamDoc{etagHeader("With `format`: the Etag that GET /config/ has for the document of this revision.")}
 	return []route{
 		{RouteDoc{Method: "GET", Pattern: "/revisions", Summary: "List the revisions, newest first",
 			Params: []ParamDoc{
@@ -100,7 +112,8 @@ func (a *API) revisionRoutes() []route {
 				{Name: "limit", In: "query", Description: "At most so many, from 1 to 1000; 100 if not given.", Schema: kind("integer")}},
 			Responses: answer("The revisions.", "application/json", listOf(object(meta)), 400, 404)}, a.listRevisions},
 		{RouteDoc{Method: "GET", Pattern: "/revisions/{revision}", Summary: "Get a revision with its document, or compare two",
-			Params: []ParamDoc{either}, Responses: answer("The revision, or the differences.", "application/json", shown, 400, 404, 410)}, a.showRevision},
+			Params:    []ParamDoc{either, formatParam("`caddyfile` gives only the Caddyfile that the document of the revision was made from.")},
+			Responses: showing}, a.showRevision},
 		{RouteDoc{Method: "POST", Pattern: "/revisions/{revision}/restore", Summary: "Load the document of a revision again, as a new revision",
 			Params: []ParamDoc{number, dryRunParam(), ifMatchParam(), forceParam()}, Responses: done(400, 404, 410, 412, 503, 507)}, a.restore},
 	}

@@ -90,20 +90,51 @@ func syntaxError(err error) *Error {
 	return e
 }
 
-// apply hands a change to the engine. Problems are shown in text, if that is
-// what the client sent.
-func (a *API) apply(c *call, change server.Change, text []byte) (server.Report, error) {
+// locator shows where problems of a document are in what the client sent. The
+// document is the one before the edit.
+type locator func(doc *config.Doc, e config.Edit, ps schema.Problems) schema.Problems
+
+// inText is the locator of a text that is JSON.
+func inText(text []byte) locator {
+	if len(text) == 0 {
+		return nil
+	}
+	return func(doc *config.Doc, e config.Edit, ps schema.Problems) schema.Problems {
+		return placeOf(doc, e).locate(ps, text)
+	}
+}
+
+// inSource is the locator of an adapted text.
+func inSource(out *Adapted) locator {
+	if out.Place == nil {
+		return nil
+	}
+	return func(_ *config.Doc, _ config.Edit, ps schema.Problems) schema.Problems {
+		n := min(len(ps), maxProblems)
+		return append(out.Place(ps[:n:n]), ps[n:]...)
+	}
+}
+
+// apply hands a change to the engine. Problems and warnings get their places by
+// show, unless it is nil.
+func (a *API) apply(c *call, change server.Change, show locator) (server.Report, error) {
 	doc, _ := a.deps.Engine.Document()
 	_ = change.Place(doc) // for the places of problems; the engine does it again
 	report, err := a.deps.Engine.Apply(c.r.Context(), change)
-	if err == nil || len(text) == 0 {
+	if show == nil {
 		return report, err
+	}
+	if err == nil {
+		if len(report.Warnings) > 0 {
+			report.Warnings = show(doc, change.Edit, report.Warnings)
+		}
+		return report, nil
 	}
 	e := *asError(err)
 	if len(e.Problems) == 0 {
 		return report, err
 	}
-	e.Problems = placeOf(doc, change.Edit).locate(e.Problems, text)
+	e.Problems = show(doc, change.Edit, e.Problems)
 	var rejected *server.Rejected
 	if errors.As(err, &rejected) {
 		e.Msg = "loading new config: " + e.Problems.Error()
@@ -148,8 +179,8 @@ func (a *API) accepted(c *call, change server.Change, report server.Report, warn
 		if i == maxProblems {
 			break
 		}
-		a.log.Warn("config warning", zap.String("pointer", w.Pointer), zap.Int("line", w.Line),
-			zap.Int("column", w.Column), zap.String("warning", w.Message))
+		a.log.Warn("config warning", zap.String("pointer", w.Pointer), zap.String("file", w.File),
+			zap.Int("line", w.Line), zap.Int("column", w.Column), zap.String("warning", w.Message))
 	}
 }
 

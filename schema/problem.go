@@ -35,15 +35,28 @@ func (p Problem) String() string {
 	} else {
 		b.WriteString("/")
 	}
-	if p.Line > 0 {
-		fmt.Fprintf(&b, " (line %d, column %d)", p.Line, p.Column)
-	}
+	b.WriteString(p.place())
 	b.WriteString(": ")
 	b.WriteString(p.Message)
 	if p.Nearest != "" {
 		fmt.Fprintf(&b, "; did you mean %q?", p.Nearest)
 	}
 	return b.String()
+}
+
+// place is where the problem stands, in parentheses. A line without a column is
+// that of a file which was adapted, so the file is named; a line with one is
+// that of the text in hand.
+func (p Problem) place() string {
+	switch {
+	case p.Line > 0 && p.Column > 0:
+		return fmt.Sprintf(" (line %d, column %d)", p.Line, p.Column)
+	case p.Line > 0 && p.File != "":
+		return fmt.Sprintf(" (%s:%d)", p.File, p.Line)
+	case p.Line > 0:
+		return fmt.Sprintf(" (line %d)", p.Line)
+	}
+	return ""
 }
 
 // Problems is every problem of a document. As an error it prints the first

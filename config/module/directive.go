@@ -72,6 +72,9 @@ type Assembly interface {
 	Matcher(name string) (set *config.Node, ok bool)
 	// Matchers lists the names that Matcher knows.
 	Matchers() []string
+	// MatcherSet reads a set of matchers that has no name: what follows d's
+	// current token on its line, and the block if one opens there.
+	MatcherSet(d *caddyfile.Dispenser) (*config.Node, error)
 	// Block reads the block that opens on the line of d's current token as
 	// directives. With ordered they are sorted as in a site; otherwise they
 	// stay as written.

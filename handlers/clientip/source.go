@@ -34,7 +34,7 @@ func (s static) Prefixes(*http.Request) []netip.Prefix { return s }
 // Specs are the sources of trusted proxies.
 func Specs() []module.Spec {
 	return []module.Spec{module.New("http.ip_sources.static", "A fixed list of IP ranges.", nil, compileStatic,
-		module.Examples(module.Example{
+		module.Words(staticWords), module.Examples(module.Example{
 			Title: "Trust proxies in one network and one host",
 			JSON:  `{"source": "static", "ranges": ["10.0.0.0/8", "2001:db8::7"]}`,
 		}))}
@@ -86,7 +86,7 @@ func RangeProblem(pointer, text string, err error) schema.Problem {
 	}
 	if text == "private_ranges" {
 		p.Message = "invalid IP range \"private_ranges\": the word is a shorthand of Caddyfiles"
-		p.Expected = "192.168.0.0/16, 172.16.0.0/12, 10.0.0.0/8, 127.0.0.1/8, fd00::/8, ::1 as separate elements"
+		p.Expected = strings.Join(PrivateRanges(), ", ") + " as separate elements"
 	}
 	return p
 }

@@ -27,7 +27,7 @@ type Config struct {
 func Spec() module.Spec {
 	return module.New("http.handlers.error", "Returns an error, which error routes may answer.", nil, compile, module.Examples(
 		module.Example{Title: "Deny access", JSON: `{"handler": "error", "status_code": 403, "error": "not for {http.request.remote.host}"}`},
-	))
+	), module.Directives(module.Directive{Name: "error", Read: readError}))
 }
 
 type handler struct {

@@ -40,7 +40,7 @@ func Spec() module.Spec {
 		module.Example{Title: "Remove a field, whoever sets it", JSON: `{"handler": "headers", "response": {"delete": ["Server"], "deferred": true}}`},
 		module.Example{Title: "Let successful answers be cached", JSON: `{"handler": "headers", "response": {"set": {"Cache-Control": ["max-age=3600"]}, "require": {"status_code": [2]}}}`},
 		module.Example{Title: "Rewrite a field", JSON: `{"handler": "headers", "response": {"replace": {"Location": [{"search_regexp": "^http://", "replace": "https://"}]}, "deferred": true}}`},
-	))
+	), directives())
 }
 
 type handler struct {

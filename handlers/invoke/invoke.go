@@ -21,7 +21,7 @@ type Config struct {
 func Spec() module.Spec {
 	return module.New("http.handlers.invoke", "Runs a named route.", nil, compile, module.Examples(
 		module.Example{Title: "Run a shared route", JSON: `{"handler": "invoke", "name": "common-headers"}`},
-	))
+	), module.Directives(module.Directive{Name: "invoke", Read: readInvoke}))
 }
 
 type handler struct{ name string }

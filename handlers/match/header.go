@@ -22,7 +22,7 @@ import (
 type HeaderConfig map[string][]string
 
 func headerSpec() module.Spec {
-	return module.New("http.matchers.header", "Matches header fields of a request.", nil, compileHeader,
+	return module.New("http.matchers.header", "Matches header fields of a request.", nil, compileHeader, module.Words(headerWords),
 		module.Examples(
 			module.Example{Title: "WebSocket upgrades", JSON: `{"Connection": ["*Upgrade*"], "Upgrade": ["websocket"]}`},
 			module.Example{Title: "A field that is absent", JSON: `{"Authorization": null}`},
@@ -158,7 +158,7 @@ func (v *headerValue) match(line string) bool {
 type HeaderRegexpConfig map[string]Regexp
 
 func headerRegexpSpec() module.Spec {
-	return module.New("http.matchers.header_regexp", "Matches header fields with regular expressions.", nil, compileHeaderRegexp,
+	return module.New("http.matchers.header_regexp", "Matches header fields with regular expressions.", nil, compileHeaderRegexp, module.Words(headerRegexpWords),
 		module.Examples(module.Example{Title: "Capture a session", JSON: `{"Cookie": {"name": "session", "pattern": "session=([0-9a-f]+)"}}`}))
 }
 

@@ -23,7 +23,7 @@ import (
 type HostConfig []string
 
 func hostSpec() module.Spec {
-	return module.New("http.matchers.host", "Matches the host that a request is for.", nil, compileHost,
+	return module.New("http.matchers.host", "Matches the host that a request is for.", nil, compileHost, module.Words(list[HostConfig]),
 		module.Examples(
 			module.Example{Title: "Two names", JSON: `["example.com", "www.example.com"]`},
 			module.Example{Title: "All direct subdomains", JSON: `["*.example.com"]`},

@@ -39,7 +39,7 @@ func remoteIPSpec() module.Spec {
 			set, err := cfg.compile(env)
 			return &remoteIP{set}, err
 		},
-		module.Examples(module.Example{Title: "Peers in private networks", JSON: `{"ranges": ["10.0.0.0/8", "192.168.0.0/16", "fd00::/8"]}`}))
+		module.Words(remoteIPWords), module.Examples(module.Example{Title: "Peers in private networks", JSON: `{"ranges": ["10.0.0.0/8", "192.168.0.0/16", "fd00::/8"]}`}))
 }
 
 func clientIPSpec() module.Spec {
@@ -48,7 +48,7 @@ func clientIPSpec() module.Spec {
 			set, err := cfg.compile(env)
 			return &clientIP{set}, err
 		},
-		module.Examples(module.Example{Title: "One client", JSON: `{"ranges": ["2001:db8::7"]}`}))
+		module.Words(clientIPWords), module.Examples(module.Example{Title: "One client", JSON: `{"ranges": ["2001:db8::7"]}`}))
 }
 
 func (c IPRanges) compile(env *module.Env) (ipSet, error) {

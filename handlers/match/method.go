@@ -15,7 +15,7 @@ import (
 type MethodConfig []string
 
 func methodSpec() module.Spec {
-	return module.New("http.matchers.method", "Matches the method of a request.", nil, compileMethod,
+	return module.New("http.matchers.method", "Matches the method of a request.", nil, compileMethod, module.Words(list[MethodConfig]),
 		module.Examples(module.Example{Title: "Requests that only read", JSON: `["GET", "HEAD"]`}))
 }
 

@@ -31,7 +31,7 @@ func (NotConfig) JSONShape() schema.Schema {
 }
 
 func notSpec() module.Spec {
-	return module.New("http.matchers.not", "Matches what none of its matcher sets matches.", nil, compileNot,
+	return module.New("http.matchers.not", "Matches what none of its matcher sets matches.", nil, compileNot, module.Words(notWords),
 		module.Examples(module.Example{Title: "Everything but two trees", JSON: `[{"path": ["/static/*", "/assets/*"]}]`}))
 }
 

@@ -28,7 +28,7 @@ import (
 type PathConfig []string
 
 func pathSpec() module.Spec {
-	return module.New("http.matchers.path", "Matches the path of a request.", nil, compilePath,
+	return module.New("http.matchers.path", "Matches the path of a request.", nil, compilePath, module.Words(list[PathConfig]),
 		module.Examples(
 			module.Example{Title: "A tree and one page", JSON: `["/api/*", "/status"]`},
 			module.Example{Title: "All PHP files", JSON: `["*.php"]`},

@@ -16,7 +16,7 @@ import (
 type ProtocolConfig string
 
 func protocolSpec() module.Spec {
-	return module.New("http.matchers.protocol", "Matches the protocol of a request.", nil, compileProtocol,
+	return module.New("http.matchers.protocol", "Matches the protocol of a request.", nil, compileProtocol, module.Words(protocolWords),
 		module.Examples(
 			module.Example{Title: "Requests over TLS", JSON: `"https"`},
 			module.Example{Title: "HTTP/2 and newer", JSON: `"http/2+"`},

@@ -21,7 +21,7 @@ import (
 type QueryConfig map[string][]string
 
 func querySpec() module.Spec {
-	return module.New("http.matchers.query", "Matches parameters of the query.", nil, compileQuery,
+	return module.New("http.matchers.query", "Matches parameters of the query.", nil, compileQuery, module.Words(queryWords),
 		module.Examples(
 			module.Example{Title: "A parameter with one of two values", JSON: `{"sort": ["asc", "desc"]}`},
 			module.Example{Title: "A parameter with any value", JSON: `{"debug": ["*"]}`},

@@ -115,7 +115,7 @@ func compileKeyed(cfg map[string]Regexp, rename func(string) string) ([]keyed, e
 type PathRegexpConfig struct{ Regexp }
 
 func pathRegexpSpec() module.Spec {
-	return module.New("http.matchers.path_regexp", "Matches the path of a request with a regular expression.", nil, compilePathRegexp,
+	return module.New("http.matchers.path_regexp", "Matches the path of a request with a regular expression.", nil, compilePathRegexp, module.Words(pathRegexpWords),
 		module.Examples(module.Example{Title: "Capture a part of the path", JSON: `{"name": "user", "pattern": "^/users/([^/]+)/"}`}))
 }
 

@@ -20,7 +20,7 @@ import (
 type VarsConfig map[string][]string
 
 func varsSpec() module.Spec {
-	return module.New("http.matchers.vars", "Matches values of variables and placeholders.", nil, compileVars,
+	return module.New("http.matchers.vars", "Matches values of variables and placeholders.", nil, compileVars, module.Words(varsWords),
 		module.Examples(
 			module.Example{Title: "A variable set by an earlier route", JSON: `{"section": ["admin", "staff"]}`},
 			module.Example{Title: "A placeholder", JSON: `{"{http.request.scheme}": ["https"]}`},
@@ -87,7 +87,7 @@ func lookupText(scope vars.Scope, name string) string {
 type VarsRegexpConfig map[string]Regexp
 
 func varsRegexpSpec() module.Spec {
-	return module.New("http.matchers.vars_regexp", "Matches values of variables and placeholders with regular expressions.", nil, compileVarsRegexp,
+	return module.New("http.matchers.vars_regexp", "Matches values of variables and placeholders with regular expressions.", nil, compileVarsRegexp, module.Words(varsRegexpWords),
 		module.Examples(module.Example{Title: "A placeholder by pattern", JSON: `{"{http.request.uri.query.id}": {"name": "id", "pattern": "^[0-9]+$"}}`}))
 }
 

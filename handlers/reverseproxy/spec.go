@@ -22,7 +22,8 @@ func Spec() module.Spec {
 					`"load_balancing":{"selection_policy":{"policy":"least_conn"},"retries":2,"try_interval":"100ms"},` +
 					`"headers":{"request":{"set":{"X-Tenant":["{http.request.host}"]}}},` +
 					`"transport":{"protocol":"http","dial_timeout":"1s","response_header_timeout":"30s"}}`},
-		))
+		),
+		module.Directives(module.Directive{Name: "reverse_proxy", Read: readDirective}))
 }
 
 func compile(env *module.Env, c *Config) (handlers.Handler, error) {

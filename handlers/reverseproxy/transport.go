@@ -77,7 +77,8 @@ func TransportSpec() module.Spec {
 		module.Examples(
 			module.Example{Title: "Give up sooner.", JSON: `{"protocol":"http","dial_timeout":"1s","response_header_timeout":"30s"}`},
 			module.Example{Title: "Speak HTTP/2 without TLS, as gRPC servers do.", JSON: `{"protocol":"http","versions":["h2c"]}`},
-		))
+		),
+		module.Words(transportWords))
 }
 
 // httpTransport is a counted use of a shared transport.

@@ -19,7 +19,7 @@ func Spec() module.Spec {
 		module.Example{Title: "Take off a prefix", JSON: `{"handler": "rewrite", "strip_path_prefix": "/api"}`},
 		module.Example{Title: "Merge slashes", JSON: `{"handler": "rewrite", "path_regexp": [{"find": "/{2,}", "replace": "/"}]}`},
 		module.Example{Title: "Change the query", JSON: `{"handler": "rewrite", "query": {"rename": [{"key": "q", "val": "query"}], "delete": ["debug"]}}`},
-	))
+	), directives())
 }
 
 type handler struct{ ops *rewriteops.Compiled }

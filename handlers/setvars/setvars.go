@@ -22,7 +22,7 @@ func Spec() module.Spec {
 	return module.New("http.handlers.vars", "Sets request variables.", nil, compile, module.Examples(
 		module.Example{Title: "Set variables", JSON: `{"handler": "vars", "area": "api", "who": "{http.request.header.X-User}", "level": 3}`},
 		module.Example{Title: "Leave requests out of the access log", JSON: `{"handler": "vars", "log_skip": true}`},
-	))
+	), directives())
 }
 
 // userName is the variable that is a placeholder as well.

@@ -72,6 +72,10 @@ func Refused() map[string]string {
 	for _, name := range []string{"srv", "a", "multi"} {
 		out["http.reverse_proxy.upstreams."+name] = "list the upstreams in the document, and PATCH it when they change"
 	}
+	for _, name := range []string{"proxy_protocol", "tls", "http_redirect"} {
+		out["caddy.listeners."+name] = "listener wrappers come with a later version"
+	}
+	out["caddy.storage.file_system"] = "certificates come with a later version, and with them their storage"
 	out["http.reverse_proxy.transport.fastcgi"] = "only the http transport is available"
 	return out
 }

@@ -42,7 +42,7 @@ func Spec() module.Spec {
 		module.Example{Title: "Answer with text", JSON: `{"handler": "static_response", "body": "hello, {http.request.remote.host}"}`},
 		module.Example{Title: "Redirect to HTTPS", JSON: `{"handler": "static_response", "status_code": 308, "headers": {"Location": ["https://{http.request.host}{http.request.uri}"]}}`},
 		module.Example{Title: "Drop the connection", JSON: `{"handler": "static_response", "abort": true}`},
-	))
+	), directives())
 }
 
 type handler struct {

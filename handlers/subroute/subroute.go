@@ -34,7 +34,7 @@ func Spec() module.Spec {
 	return module.New("http.handlers.subroute", "Runs a list of routes.", nil, compile, module.Examples(
 		module.Example{Title: "Group handlers", JSON: `{"handler": "subroute", "routes": [{"handle": [{"handler": "rewrite", "strip_path_prefix": "/a"}]}, {"handle": [{"handler": "static_response", "body": "{http.request.uri}"}]}]}`},
 		module.Example{Title: "Catch errors", JSON: `{"handler": "subroute", "routes": [{"handle": [{"handler": "error", "status_code": 422, "error": "not a number"}]}], "errors": {"routes": [{"handle": [{"handler": "static_response", "body": "{http.error.status_code} {http.error.message}"}], "terminal": true}]}}`},
-	))
+	), directives())
 }
 
 type handler struct {

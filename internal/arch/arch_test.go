@@ -30,7 +30,7 @@ var floors = []struct {
 	{"handlers/route", 2}, {"handlers/clientip", 2}, {"server/logs", 2}, {"server/trust", 2}, {"server/pki", 2},
 	{"handlers/headerops", 2}, {"handlers/rewriteops", 2}, {"handlers/match/respmatch", 2},
 	{"handlers/standard", 5}, {"handlers/", 3}, {"server/tls", 3},
-	{"server", 4}, {"config/adapt", 5}, {"admin", 6}, {"admin/admintest", 7}, {"cmd/", 8},
+	{"server", 4}, {"config/adapt", 5}, {"admin", 6}, {"admin/admintest", 7}, {"cmd/sluice/internal/", 7}, {"cmd/", 8},
 }
 
 // largeFiles and longFunctions are exceptions, each with its reason.

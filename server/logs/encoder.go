@@ -53,12 +53,12 @@ func encoderSpecs() []module.Spec {
 	return []module.Spec{
 		module.New(encoders+".json", "Writes each entry as a JSON object on a line of its own.", nil,
 			func(_ *module.Env, c *JSONConfig) (zapcore.Encoder, error) { return newJSON(&c.EncoderOptions) },
-			module.Examples(module.Example{Title: "Times and durations for people", JSON: `{"format": "json", "time_format": "rfc3339", "duration_format": "string"}`})),
+			module.Words(jsonWords), module.Examples(module.Example{Title: "Times and durations for people", JSON: `{"format": "json", "time_format": "rfc3339", "duration_format": "string"}`})),
 		module.New(encoders+".console", "Writes each entry as a line for people to read, its fields as JSON.", nil,
 			func(env *module.Env, c *ConsoleConfig) (zapcore.Encoder, error) {
 				return newConsole(&c.EncoderOptions, module.Service[*Switch](env).process.NoColor)
 			},
-			module.Examples(module.Example{Title: "Without colours, in local time", JSON: `{"format": "console", "level_format": "upper", "time_local": true}`})),
+			module.Words(consoleWords), module.Examples(module.Example{Title: "Without colours, in local time", JSON: `{"format": "console", "level_format": "upper", "time_local": true}`})),
 	}
 }
 

@@ -25,6 +25,7 @@ const ID = "sluice.logging"
 const (
 	writers  = "caddy.logging.writers"
 	encoders = "caddy.logging.encoders"
+	cores    = "caddy.logging.cores"
 )
 
 // Specs describes the modules of this package: the `logging` object, its

@@ -38,14 +38,14 @@ func writerSpecs() []module.Spec {
 		module.New(writers+".stdout", "Writes a log to standard output.", nil,
 			func(env *module.Env, _ *StdoutConfig) (*Writer, error) {
 				return standard("stdout", module.Service[*Switch](env).process.Stdout), nil
-			}, module.Examples(module.Example{Title: "Standard output", JSON: `{"output": "stdout"}`})),
+			}, module.Words(plain[StdoutConfig]), module.Examples(module.Example{Title: "Standard output", JSON: `{"output": "stdout"}`})),
 		module.New(writers+".stderr", "Writes a log to standard error.", nil,
 			func(env *module.Env, _ *StderrConfig) (*Writer, error) {
 				return standard("stderr", module.Service[*Switch](env).process.Stderr), nil
-			}, module.Examples(module.Example{Title: "Standard error", JSON: `{"output": "stderr"}`})),
+			}, module.Words(plain[StderrConfig]), module.Examples(module.Example{Title: "Standard error", JSON: `{"output": "stderr"}`})),
 		module.New(writers+".discard", "Drops a log.", nil,
 			func(*module.Env, *DiscardConfig) (*Writer, error) { return discard(), nil },
-			module.Examples(module.Example{Title: "Nowhere", JSON: `{"output": "discard"}`})),
+			module.Words(plain[DiscardConfig]), module.Examples(module.Example{Title: "Nowhere", JSON: `{"output": "discard"}`})),
 	}
 }
 

@@ -1,0 +1,104 @@
+// Package adapttest adapts Caddyfiles in tests.
+package adapttest
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/adapt"
+	"github.com/sluiceproxy/sluice/config/caddyfile"
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/standard"
+)
+
+// Adapter returns the adapter of everything that ships.
+func Adapter(t testing.TB) *adapt.Adapter {
+	t.Helper()
+	table, err := module.NewTable(standard.Specs(), standard.Refused())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder(), Refused: standard.RefusedDirectives()})
+}
+
+// Adapt adapts a text that is named Caddyfile and can import nothing.
+func Adapt(t testing.TB, text string) (*adapt.Document, error) {
+	t.Helper()
+	return Adapter(t).Adapt(adapt.Source{Text: []byte(text), Env: caddyfile.Env{
+		LookupEnv: func(string) (string, bool) { return "", false },
+		Files:     caddyfile.FSFiles(fstest.MapFS{}),
+		Dir:       "/",
+	}})
+}
+
+// Full returns the document of a whole Caddyfile as JSON.
+func Full(t testing.TB, text string) string {
+	t.Helper()
+	doc, err := Adapt(t, text)
+	if err != nil {
+		t.Fatalf("adapting:\n%s\n%v", text, err)
+	}
+	return string(doc.Root.AppendJSON(nil))
+}
+
+// Body returns the routes of a site :80 with the directives of body as JSON;
+// null if there are none.
+func Body(t testing.TB, body string) string {
+	t.Helper()
+	doc, err := Adapt(t, ":80 {\n"+body+"\n}\n")
+	if err != nil {
+		t.Fatalf("adapting:\n%s\n%v", body, err)
+	}
+	return string(server(doc.Root).Get("routes").AppendJSON(nil))
+}
+
+// Errors returns the error routes of a site :80 with the directives of body.
+func Errors(t testing.TB, body string) string {
+	t.Helper()
+	doc, err := Adapt(t, ":80 {\n"+body+"\n}\n")
+	if err != nil {
+		t.Fatalf("adapting:\n%s\n%v", body, err)
+	}
+	return string(server(doc.Root).Get("errors").Get("routes").AppendJSON(nil))
+}
+
+func server(root *config.Node) *config.Node {
+	return root.Get("apps").Get("http").Get("servers").Get("srv0")
+}
+
+// Error returns the error of a whole Caddyfile, which must have one.
+func Error(t testing.TB, text string) string {
+	t.Helper()
+	doc, err := Adapt(t, text)
+	if err == nil {
+		t.Fatalf("no error for:\n%s\nbut %s", text, doc.Root.AppendJSON(nil))
+	}
+	return err.Error()
+}
+
+// Fails checks that a whole Caddyfile has an error with the text want in it.
+func Fails(t testing.TB, text, want string) {
+	t.Helper()
+	if got := Error(t, text); !strings.Contains(got, want) {
+		t.Errorf("error of\n%s\nis   %s\nwant %s", text, got, want)
+	}
+}
+
+// Same compares JSON by meaning.
+func Same(t testing.TB, got, want string) {
+	t.Helper()
+	var g, w any
+	if err := json.Unmarshal([]byte(got), &g); err != nil {
+		t.Fatalf("not JSON: %v: %s", err, got)
+	}
+	if err := json.Unmarshal([]byte(want), &w); err != nil {
+		t.Fatalf("want is not JSON: %v: %s", err, want)
+	}
+	if !reflect.DeepEqual(g, w) {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

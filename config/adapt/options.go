@@ -1,0 +1,259 @@
+package adapt
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/caddyfile"
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/server/logs"
+)
+
+// options is the global options.
+type options struct {
+	debug     bool
+	http      members // fields of apps.http
+	admin     *adminOption
+	persist   *bool
+	storage   *config.Node
+	binds     []bind
+	autoHTTPS []string
+	logs      []logOption
+	servers   []serverOptions
+	metrics   *metricsOption
+	ports     [2]string // of HTTP and HTTPS
+	values    map[string]any
+}
+
+// logOption is one log option.
+type logOption struct {
+	name string
+	node *config.Node // nil if its block is empty
+}
+
+func newOptions() *options {
+	return &options{http: members{}, ports: [2]string{"80", "443"}, values: map[string]any{}}
+}
+
+func (o *options) httpPort() string  { return o.ports[0] }
+func (o *options) httpsPort() string { return o.ports[1] }
+
+// option reads one global option; d stands on its name.
+type option func(r *run, u *module.Use, d *caddyfile.Dispenser) error
+
+// optionReaders is the global options that exist.
+var optionReaders = map[string]option{
+	"debug":          func(r *run, _ *module.Use, _ *caddyfile.Dispenser) error { r.options.debug = true; return nil },
+	"http_port":      portOption("http_port", 0),
+	"https_port":     portOption("https_port", 1),
+	"grace_period":   durationOption("grace_period"),
+	"shutdown_delay": durationOption("shutdown_delay"),
+	"default_bind":   readDefaultBind,
+	"order":          readOrder,
+	"admin":          readAdmin,
+	"persist_config": readPersistConfig,
+	"log":            readLogOption,
+	"servers":        readServers,
+	"auto_https":     readAutoHTTPS,
+	"metrics":        readMetrics,
+	"storage": func(r *run, u *module.Use, d *caddyfile.Dispenser) (err error) {
+		if !d.NextArg() {
+			return d.ArgErr()
+		}
+		r.options.storage, err = u.Module(d, "caddy.storage", "module")
+		return err
+	},
+}
+
+// laterOptions is the global options whose part of the document does not exist
+// yet.
+var laterOptions = []string{
+	"storage_check", "storage_clean_interval", "email", "default_sni", "fallback_sni", "local_certs", "skip_install_trust",
+	"acme_ca", "acme_ca_root", "acme_eab", "acme_dns", "dns", "tls_resolvers", "ech", "on_demand_tls", "key_type", "cert_issuer",
+	"cert_lifetime", "renew_interval", "ocsp_interval", "ocsp_stapling", "renewal_window_ratio", "preferred_chains", "pki", "events", "filesystem",
+}
+
+// readOptions reads the block of global options.
+func (r *run) readOptions(b *caddyfile.ServerBlock) {
+	s := &scope{run: r, groups: &r.groups, pile: &pile{files: filesOf(b)}}
+	for _, seg := range b.Segments {
+		name := seg[0]
+		read := optionReaders[name.Text]
+		if read == nil {
+			r.fail(r.unknownOption(name))
+			continue
+		}
+		d := r.dispenser(seg)
+		d.Next()
+		if err := read(r, &module.Use{Assembly: s, Token: name}, d); err != nil {
+			r.fail(within(name, placed(d.Token(), err)))
+		}
+	}
+}
+
+func (r *run) unknownOption(name caddyfile.Token) error {
+	if slices.Contains(laterOptions, name.Text) {
+		return name.ErrFirstf("global option '%s' is not supported yet", name.Text)
+	}
+	names := slices.Clone(laterOptions)
+	for n := range optionReaders {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return name.ErrFirstf("unrecognized global option: %s", caddyfile.Shorten(name.Text)).Suggest(name.Text, names)
+}
+
+func portOption(name string, index int) option {
+	return func(r *run, _ *module.Use, d *caddyfile.Dispenser) error {
+		var text string
+		if !d.AllArgs(&text) {
+			return d.ArgErr()
+		}
+		port, err := strconv.Atoi(text)
+		if err != nil {
+			return d.Errf("converting port '%s' to integer value: %w", caddyfile.Shorten(text), err)
+		}
+		if port < 0 || port > 65535 {
+			return d.Errf("port %d is out of range", port)
+		}
+		r.options.ports[index] = strconv.Itoa(port)
+		r.options.http[name] = config.NewNumber(float64(port))
+		r.options.values[name] = port
+		return nil
+	}
+}
+
+func durationOption(name string) option {
+	return func(r *run, _ *module.Use, d *caddyfile.Dispenser) error {
+		if !d.NextArg() {
+			return d.ArgErr()
+		}
+		v, err := caddyfile.ParseDuration(d.Val())
+		if err != nil {
+			return d.Errf("bad duration value '%s': %w", caddyfile.Shorten(d.Val()), err)
+		}
+		if v != 0 {
+			r.options.http[name] = config.NewNumber(float64(v))
+		}
+		return nil
+	}
+}
+
+func readDefaultBind(r *run, _ *module.Use, d *caddyfile.Dispenser) error {
+	list, err := readBinds(d, true)
+	r.options.binds = append(r.options.binds, list...)
+	return err
+}
+
+// readOrder moves a directive within the order.
+func readOrder(r *run, _ *module.Use, d *caddyfile.Dispenser) error {
+	var name, position string
+	if !d.Args(&name, &position) {
+		return d.ArgErr()
+	}
+	if !r.known(name) {
+		return d.Errf("%s is not a registered directive", caddyfile.Shorten(name))
+	}
+	order := slices.DeleteFunc(slices.Clone(r.order), func(n string) bool { return n == name })
+	at := 0
+	switch position {
+	case "first":
+	case "last":
+		at = len(order)
+	case "before", "after":
+		if !d.NextArg() {
+			return d.ArgErr()
+		}
+		if at = slices.Index(order, d.Val()); at < 0 {
+			return d.Token().Errf("directive '%s' not found", caddyfile.Shorten(d.Val())).Suggest(d.Val(), order)
+		}
+		if position == "after" {
+			at++
+		}
+	default:
+		return d.Errf("unknown positional '%s'; it is first, last, before or after", caddyfile.Shorten(position))
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	r.setOrder(slices.Insert(order, at, name))
+	return nil
+}
+
+func readAutoHTTPS(r *run, _ *module.Use, d *caddyfile.Dispenser) error {
+	words := d.RemainingArgs()
+	if len(words) == 0 {
+		return d.ArgErr()
+	}
+	for _, w := range words {
+		if autoHTTPSFields[w] == "" {
+			return d.Errf("auto_https must be one of 'off', 'disable_redirects', 'disable_certs', or 'ignore_loaded_certs'; got '%s'", caddyfile.Shorten(w))
+		}
+	}
+	r.options.autoHTTPS = words
+	return nil
+}
+
+func readLogOption(r *run, u *module.Use, d *caddyfile.Dispenser) error {
+	w, err := logs.ReadWords(u, d, logs.Global)
+	if err != nil {
+		return err
+	}
+	l := logOption{name: cmp.Or(w.Name, defaultLogger), node: w.Log}
+	for _, other := range r.options.logs {
+		if other.name == l.name {
+			return u.Token.Errf("duplicate global log option for: %s", caddyfile.Shorten(l.name))
+		}
+	}
+	r.options.logs = append(r.options.logs, l)
+	return nil
+}
+
+// metricsOption is the option metrics.
+type metricsOption struct {
+	PerHost              bool `json:"per_host"`
+	ObserveCatchallHosts bool `json:"observe_catchall_hosts"`
+	OTLP                 bool `json:"otlp"`
+	nested               bool // it stood in servers
+}
+
+var metricsOptions = caddyfile.Options[metricsOption]{Unknown: "unrecognized servers option '%s'", Lines: []caddyfile.Option[metricsOption]{
+	{Name: "per_host", Set: caddyfile.Flag(func(m *metricsOption) *bool { return &m.PerHost })},
+	{Name: "observe_catchall_hosts", Set: caddyfile.Flag(func(m *metricsOption) *bool { return &m.ObserveCatchallHosts })},
+	{Name: "otlp", Set: caddyfile.Flag(func(m *metricsOption) *bool { return &m.OTLP })},
+}}
+
+func readMetrics(r *run, _ *module.Use, d *caddyfile.Dispenser) error {
+	m := &metricsOption{}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	if err := metricsOptions.Parse(d, m); err != nil {
+		return err
+	}
+	r.options.metrics = m
+	return nil
+}
+
+// metricsNode is the metrics of the http app. The older form in servers keeps
+// nothing but per_host.
+func (o *options) metricsNode() *config.Node {
+	m := o.metrics
+	for i := range o.servers {
+		if nested := o.servers[i].metrics; nested != nil {
+			m = &metricsOption{PerHost: nested.PerHost || (m != nil && m.PerHost)}
+		}
+	}
+	if m == nil {
+		return nil
+	}
+	out := members{}
+	for name, set := range map[string]bool{"per_host": m.PerHost, "observe_catchall_hosts": m.ObserveCatchallHosts, "otlp": m.OTLP} {
+		if set {
+			out[name] = config.NewBool(true)
+		}
+	}
+	return config.NewObject(out)
+}

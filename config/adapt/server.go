@@ -1,0 +1,205 @@
+package adapt
+
+import (
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/module"
+)
+
+// server makes the node of one server.
+func (r *run) server(p *serverPlan) (*config.Node, error) {
+	m := members{}
+	secure, err := r.secure(p)
+	if err != nil {
+		return nil, err
+	}
+	routes, failures, err := r.routesOf(p)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.sites) > 0 {
+		listen := stringNodes(p.listen)
+		r.places[listen] = p.sites[0].keys[0].token
+		m["listen"] = listen
+		u := &module.Use{Assembly: p.sites[0].site.scope}
+		if len(routes) > 0 {
+			m["routes"] = u.RouteNodes(routes)
+		}
+		if len(failures) > 0 {
+			m["errors"] = config.NewObject(members{"routes": u.RouteNodes(failures)})
+		}
+		if m["named_routes"], err = r.named.nodes(r, p.sites); err != nil {
+			return nil, err
+		}
+	}
+	if p.protocols != nil {
+		m["listen_protocols"] = protocolNodes(p.protocols)
+	}
+	secure.write(m)
+	logs := r.serverLogs(p)
+	if p.options != nil {
+		for name, n := range p.options.fields {
+			m[name] = r.copy(n)
+		}
+		logs = p.options.logs(logs)
+	}
+	if logs != nil {
+		m["logs"] = config.NewObject(logs)
+	}
+	for name, n := range m {
+		if n == nil {
+			delete(m, name)
+		}
+	}
+	n := config.NewObject(m)
+	if len(p.sites) > 0 {
+		r.places[n] = p.sites[0].keys[0].token
+	}
+	return n, nil
+}
+
+func protocolNodes(lists [][]string) *config.Node {
+	nodes := make([]*config.Node, len(lists))
+	for i, l := range lists {
+		if l != nil {
+			nodes[i] = stringNodes(l)
+		}
+	}
+	return config.NewArray(nodes)
+}
+
+// routesOf are the routes and the error routes of a server.
+func (r *run) routesOf(p *serverPlan) (routes, failures []module.Route, err error) {
+	var errs collected
+	for _, c := range p.sites {
+		s := c.site
+		own := s.scope.build(s.pile.routes, true)
+		s.pile.sortErrors()
+		onError := s.pile.errors
+		if s.used {
+			own, onError = r.cloned(own), r.cloned(onError)
+		}
+		s.used = true
+		alone := len(p.sites) == 1
+		if routes, err = r.siteRoutes(routes, c, own, alone); err != nil {
+			errs.add(err)
+		}
+		if len(onError) > 0 {
+			if failures, err = r.siteRoutes(failures, c, onError, alone); err != nil {
+				errs.add(err)
+			}
+		}
+	}
+	return consolidate(routes), consolidate(failures), errs.err()
+}
+
+// serverLogs says which loggers get the access logs of which hosts.
+func (r *run) serverLogs(p *serverPlan) members {
+	if !slices.ContainsFunc(p.sites, func(c siteCopy) bool { return len(c.site.pile.logs) > 0 }) {
+		return nil
+	}
+	names := map[string][]string{}
+	m := members{}
+	var skip []string
+	for _, c := range p.sites {
+		if len(c.site.pile.logs) == 0 {
+			if hosts(c.keys) == nil {
+				m["skip_unmapped_hosts"] = config.NewBool(true)
+			}
+			skip = append(skip, skippedHosts(c.keys)...)
+			continue
+		}
+		for _, l := range c.site.pile.logs {
+			switch list := hosts(c.keys); {
+			case l.noHostname:
+			case len(l.hostnames) > 0:
+				for _, h := range l.hostnames {
+					names[withoutPort(h)] = append(names[withoutPort(h)], l.name)
+				}
+			case list == nil:
+				if l.name != "" {
+					m["default_logger_name"] = config.NewString(l.name)
+				} else {
+					delete(m, "default_logger_name")
+				}
+			default:
+				for _, h := range list {
+					names[h] = append(names[h], l.name)
+				}
+			}
+		}
+	}
+	if len(names) > 0 {
+		hosts := make(members, len(names))
+		for h, list := range names {
+			hosts[h] = stringNodes(list)
+		}
+		m["logger_names"] = config.NewObject(hosts)
+	}
+	if len(skip) > 0 {
+		slices.Sort(skip)
+		m["skip_hosts"] = stringNodes(slices.Compact(skip))
+	}
+	return m
+}
+
+func withoutPort(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		return h
+	}
+	return host
+}
+
+// skippedHosts are the hosts of a site that is not logged.
+func skippedHosts(keys []address) []string {
+	var out []string
+	for i := range keys {
+		k := &keys[i]
+		switch {
+		case k.host == "":
+		case k.port == "" || k.port == "80" || k.port == "443":
+			out = append(out, k.host)
+		default:
+			out = append(out, net.JoinHostPort(k.host, k.port))
+		}
+	}
+	return out
+}
+
+// logging makes the loggers of options and of sites.
+func (r *run) logging(sites []*site) *config.Node {
+	loggers := map[string]*logger{}
+	for i := range r.options.logs {
+		l := &r.options.logs[i]
+		loggers[l.name] = &logger{node: l.node}
+	}
+	for _, s := range sites {
+		for i := range s.pile.logs {
+			l := &s.pile.logs[i]
+			if l.node != nil {
+				loggers[l.name] = &logger{node: l.node, include: []string{"http.log.access." + l.name}}
+			}
+		}
+	}
+	return r.options.loggingNode(r, loggers)
+}
+
+// logger is an entry of logging.logs.
+type logger struct {
+	node    *config.Node
+	include []string // besides what the node includes
+}
+
+func includes(n *config.Node, field string) []string {
+	var out []string
+	for _, e := range n.Get(field).Elements() {
+		out = append(out, e.Str())
+	}
+	return out
+}
+
+// lines joins what a message says about several things.
+func lines(list []string) string { return strings.Join(list, ", ") }

@@ -1,0 +1,167 @@
+package reverseproxy
+
+import (
+	"maps"
+	"strings"
+
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/caddyfile"
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/upstream"
+)
+
+// reading is a handler while a directive that makes one is read.
+type reading struct {
+	u      *module.Use
+	cfg    Config
+	scheme caddyfile.Token // the last scheme that an upstream was given; its text is empty without one
+	ranged int             // how many of the upstreams come of ranges of ports
+
+	transport     *config.Node // nil without the option transport
+	transportName string
+
+	// Where elements of cfg were written.
+	upstreamsAt []caddyfile.Token
+	retriesAt   []caddyfile.Token
+}
+
+// readDirective reads the directive reverse_proxy.
+func readDirective(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
+	m, err := u.Match(d)
+	if err != nil {
+		return nil, err
+	}
+	r := &reading{u: u}
+	if err := readUpstreams(r, d, d.RemainingArgTokens()); err != nil {
+		return nil, err
+	}
+	if err := lines.Parse(d, r); err != nil {
+		return nil, err
+	}
+	h, err := r.handler()
+	if err != nil {
+		return nil, err
+	}
+	return u.Route(m, h), nil
+}
+
+// readUpstreams reads addresses, of the directive's own line and of lines to.
+func readUpstreams(r *reading, d *caddyfile.Dispenser, tokens []caddyfile.Token) error {
+	for _, t := range tokens {
+		if isSRV(t.Text) {
+			return laterUpstreams.refuse(t, "SRV", t.Text)
+		}
+		a, err := parseAddress(t.Text)
+		if err != nil {
+			return t.Errf("parsing upstream '%s': %w", caddyfile.Shorten(t.Text), err)
+		}
+		if r.scheme.Text != "" && a.scheme != r.scheme.Text {
+			return t.Errf("for now, all proxy upstreams must use the same scheme (transport protocol); expecting '%s://' but got '%s://'", r.scheme.Text, a.scheme)
+		}
+		if a.scheme == "https" {
+			return laterUpstreams.refuse(t, "https", "https://")
+		}
+		if a.scheme != "" {
+			r.scheme = t.With(a.scheme)
+		}
+		if a.network != "" && !a.isFile() && !strings.HasPrefix(a.network, "tcp") {
+			d.Warnf("no upstream can be reached by network '%s' of %s; if this is meant as a path, an upstream has none",
+				caddyfile.Shorten(a.network), caddyfile.Shorten(t.Text))
+		}
+		if r.ranged += a.count() - 1; r.ranged > maxRange {
+			return t.Errf("parsing upstream '%s': the ranges of ports make more than %d upstreams", caddyfile.Shorten(t.Text), maxRange)
+		}
+		for _, dial := range a.dials() {
+			r.cfg.Upstreams = append(r.cfg.Upstreams, UpstreamConfig{Dial: dial})
+			r.upstreamsAt = append(r.upstreamsAt, t)
+		}
+	}
+	return nil
+}
+
+// handler makes the node of what was read.
+func (r *reading) handler() (*config.Node, error) {
+	t, err := r.finishTransport()
+	if err != nil {
+		return nil, err
+	}
+	r.cfg.Transport = module.RefTo[upstream.Transport](t)
+	h, err := r.u.Handler("reverse_proxy", &r.cfg)
+	if err != nil {
+		return nil, err
+	}
+	r.place(h.Get("upstreams"), r.upstreamsAt)
+	r.place(h.Get("load_balancing").Get("retry_match"), r.retriesAt)
+	return h, nil
+}
+
+// place remembers where the elements of a list were written.
+func (r *reading) place(list *config.Node, tokens []caddyfile.Token) {
+	for i, n := range list.Elements() {
+		r.u.Placed(n, tokens[i])
+	}
+}
+
+const defaultTransport = "http"
+
+// finishTransport returns the transport that the upstreams need, nil for the default one.
+func (r *reading) finishTransport() (*config.Node, error) {
+	n, name := r.transport, r.transportName
+	if r.scheme.Text == "h2c" {
+		if name != "" && name != defaultTransport {
+			return nil, r.scheme.Errf("upstreams are configured for h2c but transport '%s' does not speak HTTP/2; leave h2c:// out", name)
+		}
+		members := map[string]*config.Node{"protocol": config.NewString(defaultTransport)}
+		maps.Insert(members, n.Members())
+		members["versions"] = config.NewArray([]*config.Node{config.NewString("h2c"), config.NewString("2")})
+		n = config.NewObject(members)
+		r.u.Placed(n, r.scheme)
+	}
+	if name == defaultTransport && n.Len() == 1 { // only its name
+		return nil, nil
+	}
+	return n, nil
+}
+
+// readModule reads the module that the first of the arguments names. d is at the last of them.
+func (r *reading) readModule(d *caddyfile.Dispenser, args []caddyfile.Token, namespace, inline string) (*config.Node, error) {
+	back(d, len(args)-1)
+	return r.u.Module(d, namespace, inline)
+}
+
+// back goes back over n arguments.
+func back(d *caddyfile.Dispenser, n int) {
+	for range n {
+		d.Prev()
+	}
+}
+
+func readTransport(r *reading, d *caddyfile.Dispenser, args []caddyfile.Token) (err error) {
+	r.transportName = args[0].Text
+	r.transport, err = r.readModule(d, args, "http.reverse_proxy.transport", "protocol")
+	return err
+}
+
+func readPolicy(r *reading, d *caddyfile.Dispenser, args []caddyfile.Token) error {
+	n, err := r.readModule(d, args, policyNamespace, "policy")
+	r.cfg.LoadBalancing.SelectionPolicy = module.RefTo[Policy](n)
+	return err
+}
+
+// readRetryMatch reads one matcher set, which may be empty.
+func readRetryMatch(r *reading, d *caddyfile.Dispenser, args []caddyfile.Token) error {
+	back(d, len(args))
+	t := d.Token()
+	n, err := r.u.MatcherSet(d)
+	if err != nil {
+		return err
+	}
+	set := make(map[string]module.Ref[handlers.Matcher], n.Len())
+	for name, matcher := range n.Members() {
+		set[name] = module.RefTo[handlers.Matcher](matcher)
+	}
+	r.cfg.LoadBalancing.RetryMatch = append(r.cfg.LoadBalancing.RetryMatch, set)
+	r.retriesAt = append(r.retriesAt, t)
+	return nil
+}

@@ -1,0 +1,89 @@
+package reverseproxy
+
+import (
+	"github.com/sluiceproxy/sluice/config/caddyfile"
+	"github.com/sluiceproxy/sluice/config/module"
+)
+
+// transportWords reads the transport http.
+func transportWords(_ *module.Use, d *caddyfile.Dispenser) (any, error) {
+	d.Next()
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	c := &TransportConfig{Compression: true}
+	if err := transportLines.Parse(d, c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+var (
+	readBuffer       = caddyfile.Size(func(c *TransportConfig) *int { return &c.ReadBufferSize })
+	writeBuffer      = caddyfile.Size(func(c *TransportConfig) *int { return &c.WriteBufferSize })
+	idleConns        = caddyfile.Int(func(c *TransportConfig) *int { return &c.KeepAlive.MaxIdleConns })
+	idleConnsPerHost = caddyfile.Int(func(c *TransportConfig) *int { return &c.KeepAlive.MaxIdleConnsPerHost })
+	idleTimeout      = caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.KeepAlive.IdleTimeout })
+)
+
+// transportLines is what the block of the transport http may hold.
+var transportLines = caddyfile.Options[TransportConfig]{
+	Other: func(_ *TransportConfig, d *caddyfile.Dispenser) (bool, error) { return laterTransport.refuseLine(d) },
+	Lines: []caddyfile.Option[TransportConfig]{
+		{Name: "read_buffer", Args: one, Set: readBuffer},
+		{Name: "read_buffer_size", Now: "read_buffer", Args: one, Set: readBuffer},
+		{Name: "write_buffer", Args: one, Set: writeBuffer},
+		{Name: "write_buffer_size", Now: "write_buffer", Args: one, Set: writeBuffer},
+		{Name: "read_timeout", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.ReadTimeout })},
+		{Name: "write_timeout", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.WriteTimeout })},
+		{Name: "max_response_header", Args: one, Set: caddyfile.Size(func(c *TransportConfig) *int64 { return &c.MaxResponseHeaderSize })},
+
+		{Name: "dial_timeout", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.DialTimeout })},
+		{Name: "dial_fallback_delay", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.DialFallbackDelay })},
+		{Name: "response_header_timeout", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.ResponseHeaderTimeout })},
+		{Name: "expect_continue_timeout", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.ExpectContinueTimeout })},
+
+		{Name: "keepalive", Args: one, Set: readKeepAlive},
+		{Name: "idle_conn_timeout", Now: "keepalive", Args: one, Set: idleTimeout},
+		{Name: "keepalive_interval", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.KeepAlive.ProbeInterval })},
+		{Name: "keepalive_idle_conns", Args: one, Set: idleConns},
+		{Name: "max_idle_conns", Now: "keepalive_idle_conns", Args: one, Set: idleConns},
+		{Name: "keepalive_idle_conns_per_host", Args: one, Set: idleConnsPerHost},
+		{Name: "max_idle_conns_per_host", Now: "keepalive_idle_conns_per_host", Args: one, Set: idleConnsPerHost},
+
+		{Name: "versions", Args: caddyfile.AtLeast(1), Set: readVersionWords},
+		{Name: "compression", Args: one, Set: readCompression},
+		{Name: "max_conns_per_host", Args: one, Set: caddyfile.Int(func(c *TransportConfig) *int { return &c.MaxConnsPerHost })},
+		{Name: "local_address", Args: one, Set: caddyfile.String(func(c *TransportConfig) *string { return &c.LocalAddress })},
+	},
+}
+
+// readKeepAlive reads "off" or how long an idle connection is kept.
+func readKeepAlive(c *TransportConfig, d *caddyfile.Dispenser, args []caddyfile.Token) error {
+	if args[0].Text == "off" {
+		c.KeepAlive.Enabled = new(bool)
+		return nil
+	}
+	return idleTimeout(c, d, args)
+}
+
+// readVersionWords takes the versions of the last line.
+func readVersionWords(c *TransportConfig, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
+	c.Versions = nil
+	for _, a := range args {
+		c.Versions = append(c.Versions, a.Text)
+	}
+	return nil
+}
+
+// readCompression reads "off"; any other word has always been taken for the default.
+func readCompression(c *TransportConfig, d *caddyfile.Dispenser, args []caddyfile.Token) error {
+	switch args[0].Text {
+	case "off":
+		c.Compression = false
+	case "on":
+	default:
+		d.Warnf("compression %s does nothing; the words are on and off", caddyfile.Shorten(args[0].Text))
+	}
+	return nil
+}

@@ -1,0 +1,24 @@
+package standard
+
+// DirectiveOrder is the order in which handlers run, whatever the order of their
+// directives in the text.
+func DirectiveOrder() []string {
+	return []string{
+		"tracing", "map", "vars", "fs", "root", "log_append", "skip_log", "log_skip", "log_name",
+		"header", "copy_response_headers", "request_body", "timeouts",
+		"redir",
+		"method", "rewrite", "uri", "try_files",
+		"basicauth", "basic_auth", "forward_auth", "request_header", "encode", "push", "intercept", "templates",
+		"invoke", "handle", "handle_path", "route",
+		"abort", "error", "copy_response", "respond", "metrics", "reverse_proxy", "php_fastcgi", "file_server", "acme_server",
+	}
+}
+
+// RefusedDirectives are known, but not available yet; the text is for their
+// user.
+func RefusedDirectives() map[string]string {
+	return map[string]string{
+		"tls":  "this version serves plain HTTP; write http:// in front of the site's addresses",
+		"fs":   "file systems come with file_server, in a later version",
+	}
+}

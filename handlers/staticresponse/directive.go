@@ -1,0 +1,81 @@
+package staticresponse
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/sluiceproxy/sluice/config/caddyfile"
+	"github.com/sluiceproxy/sluice/config/module"
+)
+
+func directives() module.Option {
+	return module.Directives(
+		module.Directive{Name: "abort", Read: readAbort},
+		module.Directive{Name: "redir", Read: readRedir},
+		module.Directive{Name: "respond", Read: readRespond},
+	)
+}
+
+// readAbort: abort [<matcher>]
+func readAbort(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
+	m, err := u.Match(d)
+	if err != nil {
+		return nil, err
+	}
+	if d.Next() {
+		return nil, d.ArgErr()
+	}
+	return u.One(m, "static_response", &Config{Abort: true})
+}
+
+// readRespond: respond [<matcher>] <status>|<body> [<status>] { ... }
+func readRespond(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
+	m, err := u.Match(d)
+	if err != nil {
+		return nil, err
+	}
+	var cfg Config
+	switch args := d.RemainingArgs(); {
+	case len(args) == 1 && isStatus(args[0]):
+		cfg.StatusCode = module.WeakString(args[0])
+	case len(args) == 1:
+		cfg.Body = args[0]
+	case len(args) == 2:
+		cfg.Body, cfg.StatusCode = args[0], module.WeakString(args[1])
+	default:
+		return nil, wrongArgs(d, m, len(args))
+	}
+	if err := respondLines.Parse(d, &cfg); err != nil {
+		return nil, err
+	}
+	return u.One(m, "static_response", &cfg)
+}
+
+// isStatus reports whether a lone argument is a status and not a body.
+func isStatus(text string) bool {
+	n, err := strconv.Atoi(text)
+	return err == nil && n > 0 && len(text) == 3
+}
+
+// wrongArgs is the error for n arguments. It names the directive if there are
+// none, and not the matcher, which is no argument.
+func wrongArgs(d *caddyfile.Dispenser, m module.Match, n int) error {
+	if n == 0 && m.Given {
+		d.Prev()
+	}
+	return d.ArgErr()
+}
+
+var respondLines = caddyfile.Options[Config]{
+	Unknown: "unrecognized subdirective '%s'",
+	Lines: []caddyfile.Option[Config]{
+		{Name: "body", Args: caddyfile.Exactly(1), Set: func(c *Config, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
+			if c.Body != "" {
+				return errors.New("body already specified")
+			}
+			c.Body = args[0].Text
+			return nil
+		}},
+		{Name: "close", Args: caddyfile.None, Once: "close already specified", Set: caddyfile.Flag(func(c *Config) *bool { return &c.Close })},
+	},
+}
