@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -152,34 +153,23 @@ func validate(root *config.Node) (ps schema.Problems) {
 			}
 		}
 		for i, r := range s.Get("routes").Elements() {
-			known(r, fmt.Sprintf("%s/routes/%d", at, i), " @id match handle ")
+			at := fmt.Sprintf("%s/routes/%d", at, i)
+			known(r, at, " @id match handle ")
+			for j, m := range r.Get("match").Elements() {
+				if _, err := regexp.Compile(m.Get("path_regexp").Get("pattern").Str()); err != nil {
+					fail(fmt.Sprintf("%s/match/%d/path_regexp/pattern", at, j), "%v", err)
+				}
+			}
 		}
 	}
 	return ps
-}
-
-// fakeCaddyfile adapts "ok" and complains about all else.
-type fakeCaddyfile struct{}
-
-func (fakeCaddyfile) Adapt(body []byte) ([]byte, []AdaptWarning, error) {
-	text := string(body)
-	if i := strings.Index(text, "bogus"); i >= 0 {
-		return nil, nil, fmt.Errorf("Caddyfile:%d: unrecognized directive: bogus", 1+strings.Count(text[:i], "\n"))
-	}
-	result := `{"apps":{"any":{}}}`
-	if strings.Contains(text, "broken") {
-		result = `{"apps":{"nope":{}}}`
-	}
-	if strings.Contains(text, "odd") {
-		return []byte(result), []AdaptWarning{{File: "Caddyfile", Line: 1, Message: "odd"}}, nil
-	}
-	return []byte(result), nil, nil
 }
 
 // fixture is an API behind a real socket.
 type fixture struct {
 	t      testing.TB
 	engine *fakeEngine
+	lang   *fakeCaddyfile
 	api    *API
 	reg    *metrics.Registry
 	logs   *observer.ObservedLogs
@@ -194,14 +184,14 @@ func newFixture(t testing.TB, document string, with ...func(*Deps, *GuardOptions
 		t.Fatal(err)
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
-	f := &fixture{t: t, engine: newFakeEngine(t, document), reg: reg, logs: logs}
+	f := &fixture{t: t, engine: newFakeEngine(t, document), reg: reg, logs: logs, lang: &fakeCaddyfile{}}
 	srv := httptest.NewUnstartedServer(nil)
 	t.Cleanup(srv.Close)
 	f.host = srv.Listener.Addr().String()
 	f.url = "http://" + f.host
 	deps := Deps{
 		Engine: f.engine, Store: f.engine.store, Metrics: reg, Log: zap.New(core), Version: "v0",
-		Adapters: map[string]Adapter{"caddyfile": fakeCaddyfile{}},
+		Adapters: map[string]Adapter{"caddyfile": f.lang},
 		Schema:   func() schema.Schema { return schema.Schema{"type": "object"} },
 	}
 	addr, err := netaddr.Parse(f.host)

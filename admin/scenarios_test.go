@@ -18,7 +18,7 @@ func TestScenarios(t *testing.T) {
 	for _, d := range Routes() {
 		docs[d.Method+" "+d.Pattern] = d
 	}
-	admintest.Run(t, admintest.Options{URL: f.url, Features: []string{"caddyfile"},
+	admintest.Run(t, admintest.Options{URL: f.url, Features: []string{"caddyfile", "store"},
 		Stopped: func(*testing.T) { <-stopped },
 		Observe: func(t *testing.T, r *http.Request, resp *http.Response, _ []byte) {
 			pattern := f.api.router.Find(chi.NewRouteContext(), r.Method, r.URL.Path)

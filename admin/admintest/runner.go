@@ -2,7 +2,7 @@
 // a running server. They are data, in scenarios.txt:
 //
 //	== 33 PUT inserts                     number and title
-//	needs caddyfile                       left out without that feature
+//	needs caddyfile                       left out without those features
 //	PUT $S/listen/0                       method and path
 //	Content-Type: application/json        header fields
 //
@@ -11,10 +11,12 @@
 //	empty                                 no body, no content type
 //	body TEXT                             the body, without its final newline
 //	body~ TEXT                            a part of the body
+//	text QUOTED                           the whole body, quoted as in Go
 //	error TEXT                            the value of "error" in a JSON body
 //	error~ TEXT                           a part of it
 //	problem POINTER                       one of "problems" is there
 //	located                               the first of "problems" has a line
+//	placed FILE                           the first of "problems" has a line of that file
 //	header NAME: TEXT                     a header field
 //	etag PATH                             the Etag: this path, and the hash of the body
 //	capture NAME HEADER                   $NAME is that header field from now on
@@ -33,6 +35,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -59,8 +62,8 @@ type Options struct {
 	// Ports are free ports for the servers of the documents. Default: 29080 and
 	// on.
 	Ports [Ports]int
-	// Features are the features of the server that not every build has:
-	// "caddyfile".
+	// Features are what not every server has: "caddyfile" is the language,
+	// "store" are revisions.
 	Features []string
 	// Stopped, if set, is called after POST /stop and fails t unless the server
 	// has ended.
@@ -166,7 +169,7 @@ func (p *player) expand(text string) string {
 	if !strings.Contains(text, "$") {
 		return text
 	}
-	for _, name := range []string{"BASE", "ADMIN", "TAG"} {
+	for _, name := range []string{"BASE", "ADMIN", "TAG", "FIRST", "REV"} {
 		text = strings.ReplaceAll(text, "$"+name, p.vars[name])
 	}
 	for i := range Ports {
@@ -176,17 +179,18 @@ func (p *player) expand(text string) string {
 	return strings.ReplaceAll(text, "$S/", p.vars["S"]+"/")
 }
 
-func (p *player) has(feature string) bool {
-	for _, f := range p.Features {
-		if f == feature {
-			return true
+// has reports whether the server has all of these features.
+func (p *player) has(features string) bool {
+	for _, f := range strings.Fields(features) {
+		if !slices.Contains(p.Features, f) {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 func (p *player) play(t *testing.T, s scenario) {
-	if s.needs != "" && !p.has(s.needs) {
+	if !p.has(s.needs) {
 		t.Skipf("this server has no %s", s.needs)
 	}
 	resp, body := p.do(t, s)
@@ -236,6 +240,7 @@ type answer struct {
 	Error    *string
 	Problems []struct {
 		Pointer      string
+		File         string
 		Line, Column int
 		Message      string
 	}
@@ -257,7 +262,11 @@ func (p *player) check(t *testing.T, resp *http.Response, body []byte, verb, res
 		if !strings.Contains(text, rest) {
 			t.Errorf("body %q does not contain %q", body, rest)
 		}
-	case "error", "error~", "problem", "located":
+	case "text":
+		if want, err := strconv.Unquote(rest); err != nil || string(body) != want {
+			t.Errorf("body %q, want %s (%v)", body, rest, err)
+		}
+	case "error", "error~", "problem", "located", "placed":
 		checkError(t, resp, body, verb, rest)
 	case "header":
 		name, want, _ := strings.Cut(rest, ": ")
@@ -309,6 +318,10 @@ func checkError(t *testing.T, resp *http.Response, body []byte, verb, rest strin
 	case "located":
 		if len(a.Problems) == 0 || a.Problems[0].Line == 0 || a.Problems[0].Column == 0 {
 			t.Errorf("no problem has a position: %s", body)
+		}
+	case "placed":
+		if len(a.Problems) == 0 || a.Problems[0].Line == 0 || a.Problems[0].File != rest {
+			t.Errorf("the first problem has no line of %s: %s", rest, body)
 		}
 	case "problem":
 		pointer := strings.TrimPrefix(rest, "/config")

@@ -29,6 +29,8 @@ const (
 	maxRange = 4096
 )
 
+var errBrackets = errors.New("the brackets are not around the host; want [IPv6]:port")
+
 // parseAddress reads one upstream.
 func parseAddress(text string) (address, error) {
 	switch {
@@ -107,10 +109,12 @@ func parseNetwork(text string) (address, error) {
 		return address{}, err
 	}
 	if !strings.Contains(a.host, "{") {
-		if strings.Contains(a.host, "/") {
+		switch {
+		case strings.Contains(a.host, "/"):
 			return address{}, errors.New("an upstream address has no path; want [network/]host[:port]")
-		}
-		if a.port == "" {
+		case strings.ContainsAny(a.host, "[]"):
+			return address{}, errBrackets
+		case a.port == "":
 			a.port = httpPort
 		}
 	}
@@ -122,7 +126,7 @@ func splitHostPort(s string) (host, port string, err error) {
 	if s != "" && s[0] == '[' {
 		host, rest, ok := strings.Cut(s[1:], "]")
 		if !ok || rest != "" && rest[0] != ':' {
-			return "", "", errors.New("the brackets are not around the host; want [IPv6]:port")
+			return "", "", errBrackets
 		}
 		if strings.Contains(host, "{") {
 			host = "[" + host + "]" // only whoever expands it knows whether it needs them

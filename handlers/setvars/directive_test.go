@@ -1,10 +1,11 @@
 package setvars_test
 
 import (
-	"strings"
+	"slices"
 	"testing"
 
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
+	"github.com/sluiceproxy/sluice/config/caddyfile"
 )
 
 func TestScalars(t *testing.T) {
@@ -79,9 +80,35 @@ func TestDirectiveErrors(t *testing.T) {
 		{"log_name with a block", "log_name a {\n\tb\n}", "unexpected token '{', expecting argument, at Caddyfile:2"},
 		{"fs", "fs mem", "'fs' is not supported yet"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			if got := adapttest.Error(t, ":80 {\n"+c.text+"\n}"); !strings.Contains(got, c.want) {
-				t.Errorf("got  %s\nwant %s", got, c.want)
+		t.Run(c.name, func(t *testing.T) { adapttest.Fails(t, ":80 {\n"+c.text+"\n}", c.want) })
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		line int
+		want string
+	}{
+		{"vars a 1", 0, ""},
+		{"vars", 2, "vars without a variable changes nothing"},
+		{"vars /x", 2, "vars without a variable changes nothing"},
+		{"log_skip", 0, ""},
+		{"skip_log", 2, "skip_log is an older spelling; use log_skip"},
+		{"log_name a", 0, ""},
+		{"log_name *", 2, "log_name without names has no effect"},
+	} {
+		t.Run(c.text, func(t *testing.T) {
+			doc, err := adapttest.Adapt(t, ":80 {\n\t"+c.text+"\n}\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []caddyfile.Warning{{File: "Caddyfile", Line: c.line, Message: c.want}}
+			if c.want == "" {
+				want = nil
+			}
+			if !slices.Equal(doc.Warnings, want) {
+				t.Errorf("got  %v\nwant %v", doc.Warnings, want)
 			}
 		})
 	}

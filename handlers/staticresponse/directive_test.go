@@ -2,10 +2,12 @@ package staticresponse_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
+	"github.com/sluiceproxy/sluice/config/caddyfile"
 )
 
 func TestDirectives(t *testing.T) {
@@ -123,9 +125,30 @@ func TestDirectiveErrors(t *testing.T) {
 		{"another code", "redir https://b.example 402", "Redir code not in the 3xx range or 401: '402', at Caddyfile:2"},
 		{"no code", "redir https://b.example permanant", "Not a supported redir code type or not valid integer: 'permanant', at Caddyfile:2 (did you mean 'permanent'?)"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			if got := adapttest.Error(t, ":80 {\n"+c.text+"\n}"); !strings.Contains(got, c.want) {
-				t.Errorf("got  %s\nwant %s", got, c.want)
+		t.Run(c.name, func(t *testing.T) { adapttest.Fails(t, ":80 {\n"+c.text+"\n}", c.want) })
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		line int
+		want string
+	}{
+		{"redir * /new 307", 0, ""},
+		{"redir * /new 307 and more", 2, "'and' is ignored: redir takes at most 2 arguments"},
+	} {
+		t.Run(c.text, func(t *testing.T) {
+			doc, err := adapttest.Adapt(t, ":80 {\n\t"+c.text+"\n}\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []caddyfile.Warning{{File: "Caddyfile", Line: c.line, Message: c.want}}
+			if c.want == "" {
+				want = nil
+			}
+			if !slices.Equal(doc.Warnings, want) {
+				t.Errorf("got  %v\nwant %v", doc.Warnings, want)
 			}
 		})
 	}
