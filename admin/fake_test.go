@@ -33,6 +33,8 @@ type fakeEngine struct {
 	// hold, if set, is called by Apply while it has the applier's lock.
 	hold func()
 	fail error
+	// warnings are in the report of each change.
+	warnings schema.Problems
 
 	applier sync.Mutex
 	mu      sync.Mutex // guards what follows
@@ -97,7 +99,7 @@ func (e *fakeEngine) Apply(ctx context.Context, c server.Change) (server.Report,
 	if ps := validate(next.Root()); len(ps) > 0 {
 		return server.Report{}, &server.Rejected{Problems: ps}
 	}
-	report := server.Report{Revision: number, Reused: 5, Built: 2, Closed: 1, Duration: 1500 * time.Microsecond, Changed: next != doc}
+	report := server.Report{Revision: number, Reused: 5, Built: 2, Closed: 1, Duration: 1500 * time.Microsecond, Changed: next != doc, Warnings: e.warnings}
 	if c.DryRun || !report.Changed {
 		return report, nil
 	}

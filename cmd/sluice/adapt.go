@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
 	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -27,7 +28,7 @@ func (r *readFlags) flags(cmd *cobra.Command) {
 // read sets the variables and reads the file; without --config that is a
 // Caddyfile in the working directory.
 func (p *program) read(r readFlags) (*configFile, error) {
-	if err := loadEnvFiles(r.envFiles); err != nil {
+	if err := environment.Load(r.envFiles); err != nil {
 		return nil, err
 	}
 	if r.config == "" && r.adapter == "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/journal"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/storage"
 	"go.uber.org/zap"
@@ -37,7 +38,7 @@ func (p *process) lastDocument(ctx context.Context) (*beginning, error) {
 	}
 	last.origin, last.verb = snap.Revision.Origin, snap.Revision.Edit.Verb
 	if len(snap.Document) > 0 || last.verb != config.Delete.String() { // else there is none any more
-		last.root, err = parseStored(snap.Document)
+		last.root, err = journal.Parse(snap.Document)
 	}
 	return last, err
 }
@@ -51,7 +52,7 @@ func (p *process) chooseStart(ctx context.Context, last *beginning) (*beginning,
 		if b != nil || err != nil {
 			return b, err
 		}
-		p.log.Info("no autosave file exists", zap.String("autosave_file", p.dirs.autosaveFile()))
+		p.log.Info("no autosave file exists", zap.String("autosave_file", p.dirs.AutosaveFile()))
 	}
 	if o.config != "" {
 		f, err := p.readConfig(o.config, o.adapter)
@@ -75,7 +76,7 @@ func (p *process) chooseStart(ctx context.Context, last *beginning) (*beginning,
 // document; nil if there is neither.
 func (p *process) resumed(last *beginning) (*beginning, error) {
 	var b *beginning
-	file := p.dirs.autosaveFile()
+	file := p.dirs.AutosaveFile()
 	switch f, err := p.readConfig(file, jsonAdapter); {
 	case last.root != nil:
 		b = last
@@ -102,7 +103,7 @@ func (p *process) oldRevision(ctx context.Context, n uint64) (*beginning, error)
 	if err != nil {
 		return nil, fmt.Errorf("reading revision %d: %w", n, err)
 	}
-	root, err := parseStored(snap.Document)
+	root, err := journal.Parse(snap.Document)
 	if err != nil {
 		return nil, err
 	}

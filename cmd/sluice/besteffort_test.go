@@ -5,10 +5,10 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/journal"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/server"
 )
@@ -142,46 +142,6 @@ func TestBrokenAdminWithTokens(t *testing.T) {
 	}
 }
 
-func TestPlaceOf(t *testing.T) {
-	for _, c := range []struct{ pointer, want string }{
-		{"", "-"}, {"/apps", "-"}, {"/apps/http", "-"},
-		{"/apps/http/servers", "/apps/http/servers"},
-		{"/apps/http/http_port", "/apps/http/http_port"},
-		{"/apps/http/servers/a~1b", "/apps/http/servers/a~1b"},
-		{"/apps/http/servers/a/listen/0", "/apps/http/servers/a"},
-		{"/apps/http/servers/a/errors/routes/3", "/apps/http/servers/a"},
-		{"/apps/http/servers/a/routes", "/apps/http/servers/a"},
-		{"/apps/http/servers/a/routes/12/handle/0/x", "/apps/http/servers/a/routes/12"},
-		{"/apps/tls/automation", "/apps/tls"},
-		{"/logging/logs/default/level", "/logging"}, {"/admin/listen", "/admin"},
-	} {
-		got := "-"
-		if path, ok := placeOf(c.pointer); ok {
-			got = path.Pointer()
-		}
-		if got != c.want {
-			t.Errorf("placeOf(%q) = %s, want %s", c.pointer, got, c.want)
-		}
-	}
-}
-
-func TestRoutesAreLeftOutFromTheEnd(t *testing.T) {
-	var cut []omission
-	for _, s := range []string{"/apps/http/servers/a/routes/2", "/apps/http/servers/a", "/apps/http/servers/a/routes/10", "/apps/http/servers/b/routes/9", "/logging"} {
-		path, _ := config.SplitPointer(s)
-		cut = append(cut, omission{path, ""})
-	}
-	slices.SortStableFunc(cut, deepestFirst)
-	var got []string
-	for _, c := range cut {
-		got = append(got, c.path.Pointer())
-	}
-	want := "/apps/http/servers/a/routes/10 /apps/http/servers/b/routes/9 /apps/http/servers/a/routes/2 /apps/http/servers/a /logging"
-	if strings.Join(got, " ") != want {
-		t.Errorf("order: %v", got)
-	}
-}
-
 // A document that an older or newer version has stored.
 func TestBestEffortLeavesOutRoutes(t *testing.T) {
 	t.Parallel()
@@ -191,7 +151,7 @@ func TestBestEffortLeavesOutRoutes(t *testing.T) {
 	}
 	doc := fmt.Sprintf(`{"logging":{"logs":{"default":{"level":"LOUD"}}},"apps":{"tls":{},"http":{"servers":{"a":{"listen":["127.0.0.1:%d"],"routes":[%s,%s,%s,%s]}}}}}`,
 		p, route("0", "gone"), route("1", "static_response"), route("2", "gone"), route("3", "static_response"))
-	store, err := openStore(filepath.Join(b.dir, "s.db"), false, nil)
+	store, err := journal.Open(filepath.Join(b.dir, "s.db"), false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +164,7 @@ func TestBestEffortLeavesOutRoutes(t *testing.T) {
 		t.Fatal(err)
 	}
 	entry := server.Entry{Verb: "load", Value: node, Digest: node.Digest(), Origin: "test"}
-	if err := (journal{store}).Commit(t.Context(), 0, []server.Entry{entry}, func() []byte { return whole.Root().AppendJSON(nil) }); err != nil {
+	if err := (journal.Journal{Store: store}).Commit(t.Context(), 0, []server.Entry{entry}, func() []byte { return whole.Root().AppendJSON(nil) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.Close(); err != nil {

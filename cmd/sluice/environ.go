@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
 	"github.com/spf13/cobra"
 )
 
@@ -16,10 +17,10 @@ func (p *program) environCommand() *cobra.Command {
 		Example: `  sluice environ
   sluice environ --envfile production.env`,
 		RunE: own(func(*cobra.Command, []string) error {
-			if err := loadEnvFiles(files); err != nil {
+			if err := environment.Load(files); err != nil {
 				return err
 			}
-			p.printEnvironment(theseDirectories())
+			p.printEnvironment(environment.These())
 			return nil
 		}),
 	}
@@ -27,16 +28,16 @@ func (p *program) environCommand() *cobra.Command {
 	return cmd
 }
 
-func (p *program) printEnvironment(d directories) {
+func (p *program) printEnvironment(d environment.Directories) {
 	wd, err := os.Getwd()
 	if err != nil {
 		wd = "<error: " + err.Error() + ">"
 	}
 	lines := [][2]string{
-		{name + ".HomeDir", d.home},
-		{name + ".AppDataDir", d.data},
-		{name + ".AppConfigDir", d.config},
-		{name + ".ConfigAutosavePath", d.autosaveFile()},
+		{name + ".HomeDir", d.Home},
+		{name + ".AppDataDir", d.Data},
+		{name + ".AppConfigDir", d.Config},
+		{name + ".ConfigAutosavePath", d.AutosaveFile()},
 		{name + ".Version", versionText()},
 		{"runtime.GOOS", runtime.GOOS},
 		{"runtime.GOARCH", runtime.GOARCH},

@@ -10,6 +10,9 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/adminclient"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/journal"
 	"github.com/sluiceproxy/sluice/storage"
 	"github.com/sluiceproxy/sluice/storage/bolt"
 	"github.com/spf13/cobra"
@@ -66,12 +69,12 @@ func (p *program) history(t target, store string, limit int) ([]revisionLine, er
 	if err != nil {
 		return nil, err
 	}
-	text, _, err := c.do(http.MethodGet, fmt.Sprintf("/revisions?limit=%d", limit), nil, nil)
-	if nobodyThere(err) {
+	text, _, err := c.Do(http.MethodGet, fmt.Sprintf("/revisions?limit=%d", limit), nil, nil)
+	if adminclient.NobodyThere(err) {
 		return historyOf(store, limit)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the revisions from the instance at %s: %w", c.address, err)
+		return nil, fmt.Errorf("reading the revisions from the instance at %s: %w", c.Address, err)
 	}
 	var list []revisionLine
 	if err := json.Unmarshal(text, &list); err != nil {
@@ -100,11 +103,11 @@ func historyOf(store string, limit int) ([]revisionLine, error) {
 
 // openIdle opens the store of an instance that does not run.
 func openIdle(flag string) (*bolt.Store, error) {
-	path := storePath(flag, theseDirectories())
+	path := storePath(flag, environment.These())
 	if path == noStore {
 		return nil, errors.New("no instance runs, and without a store there are no revisions")
 	}
-	s, err := openStore(path, true, nil)
+	s, err := journal.Open(path, true, nil)
 	var locked *storage.LockedError
 	switch {
 	case errors.As(err, &locked):

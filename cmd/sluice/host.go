@@ -84,14 +84,14 @@ func (h *host) apply(ctx context.Context, c server.Change) (server.Report, error
 		return h.carryOut(ctx, c)
 	}
 	if c.Verb == storage.VerbLoad || c.Verb == storage.VerbRestore {
-		h.notify.send("RELOADING=1")
+		h.notify.Send("RELOADING=1")
 	}
 	if c.Edit.Whole {
 		defer memory.BuildLarge(c.Edit.Value)()
 	}
 	report, err := h.carryOut(ctx, c)
 	if h.up.Load() && (c.Verb == storage.VerbLoad || c.Verb == storage.VerbRestore) {
-		h.notify.loaded(err)
+		h.notify.Loaded(err)
 	}
 	h.record(c, report, err)
 	return report, err
@@ -159,7 +159,7 @@ func (h *host) record(c server.Change, r server.Report, err error) {
 	h.trouble.Store(nil)
 	h.spare.release()
 	if r.Changed {
-		h.autosave.changed(h.engine.Current().Doc())
+		h.autosave.Changed(h.engine.Current().Doc())
 	}
 	memory.GiveBack(r.Built)
 }

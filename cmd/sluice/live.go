@@ -13,7 +13,7 @@ func (p *process) live(ctx context.Context, started <-chan error, signals <-chan
 	ended := make(chan int, 1)
 	up, leaving, interrupts := false, "", 0
 	leave := func() {
-		p.notify.send("STOPPING=1")
+		p.notify.Send("STOPPING=1")
 		p.log.Info("exiting; byeee!! 👋", zap.String("reason", leaving))
 		go func() { ended <- p.shutdown() }()
 	}
@@ -74,7 +74,7 @@ func (p *process) exitNow(reason string) {
 
 // failedStart releases what a failed start holds, and passes its error on.
 func (p *process) failedStart(err error) error {
-	p.notify.send("STATUS=" + oneLine(err.Error()))
+	p.notify.Status(err.Error())
 	if p.host != nil {
 		_ = p.host.engine.Shutdown(context.Background())
 	}

@@ -10,6 +10,10 @@ import (
 	"time"
 
 	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/autosave"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/journal"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/service"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/internal/memory"
 	"github.com/sluiceproxy/sluice/internal/metrics"
@@ -25,15 +29,15 @@ type process struct {
 	*program
 	*world
 	opts     runOptions
-	dirs     directories
+	dirs     environment.Directories
 	log      *zap.Logger
 	store    storage.Store // nil if there is none
 	stores   string        // its path
-	notify   notifier
+	notify   service.Notifier
 	host     *host
 	spare    *spareEndpoint
 	source   *source
-	autosave *autosave
+	autosave *autosave.File
 	stop     chan struct{} // POST /stop
 	stopOnce sync.Once
 }
@@ -47,7 +51,7 @@ func (p *program) run(o runOptions) error {
 	}
 	w.logs.Buffer()
 	s := &process{program: p, world: w, opts: o, log: w.logs.Core(""), stop: make(chan struct{}),
-		notify: notifier{p.notifySocket}, source: &source{}}
+		notify: service.Notifier{Socket: p.notifySocket}, source: &source{}}
 	s.spare = &spareEndpoint{world: w}
 	memory.Tune(s.log)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -64,16 +68,16 @@ func (p *program) run(o runOptions) error {
 
 // start does all that comes before the server is up.
 func (p *process) start(ctx context.Context) error {
-	if err := loadEnvFiles(p.opts.envFiles); err != nil {
+	if err := environment.Load(p.opts.envFiles); err != nil {
 		return err
 	}
-	p.dirs = theseDirectories()
+	p.dirs = environment.These()
 	if p.opts.environ {
 		p.printEnvironment(p.dirs)
 	}
-	if homeMissing(runtime.GOOS, os.Getenv) {
+	if environment.HomeMissing(runtime.GOOS, os.Getenv) {
 		p.log.Warn("neither the home directory nor all of XDG_CONFIG_HOME, XDG_DATA_HOME and XDG_CACHE_HOME are set; files may end up in unexpected places",
-			zap.String("data", p.dirs.data), zap.String("config", p.dirs.config))
+			zap.String("data", p.dirs.Data), zap.String("config", p.dirs.Config))
 	}
 	if err := p.openStore(); err != nil {
 		return err
@@ -87,11 +91,11 @@ func (p *process) start(ctx context.Context) error {
 		return fmt.Errorf("loading initial config: %w", err)
 	}
 	if p.opts.pidFile != "" {
-		if err := writePidFile(p.opts.pidFile); err != nil {
+		if err := service.WritePidFile(p.opts.pidFile); err != nil {
 			p.log.Error("writing pid file", zap.Error(err))
 		}
 	}
-	p.autosave = newAutosave(p.dirs.autosaveFile(), p.logs.Core(""))
+	p.autosave = autosave.New(p.dirs.AutosaveFile(), p.logs.Core(""))
 	if err := p.boot(ctx, last, first); err != nil {
 		return err
 	}
@@ -106,7 +110,7 @@ func (p *process) openStore() error {
 	if p.stores == noStore {
 		return nil
 	}
-	store, err := openStore(p.stores, false, func(err error) {
+	store, err := journal.Open(p.stores, false, func(err error) {
 		p.logs.Core("storage").Error("keeping the store in order", zap.Error(err))
 	})
 	var locked *storage.LockedError
@@ -125,7 +129,7 @@ func (p *process) newEngine(doc *config.Doc, revision uint64) (*server.Engine, e
 	opt := server.Options{Table: p.table, Services: p.services, ReadFile: readFile, Globals: p.globals,
 		Sockets: listen.NewManager(listen.Options{}), Logs: p.logs, Doc: doc, Revision: revision}
 	if p.store != nil {
-		opt.Journal = journal{p.store}
+		opt.Journal = journal.Journal{Store: p.store}
 	}
 	eng, err := server.New(opt)
 	if err != nil {
@@ -161,11 +165,11 @@ func (p *process) afterStart(ctx context.Context, first *beginning) {
 	p.log.Info("serving initial configuration", zap.Uint64("revision", p.host.engine.Current().Revision()))
 	p.host.up.Store(true)
 	if ok, why := p.host.ready(); !ok {
-		p.notify.send("STATUS=" + oneLine(why[0]))
+		p.notify.Status(why[0])
 	}
-	p.notify.send("READY=1")
+	p.notify.Send("READY=1")
 	if p.opts.pingback != "" {
-		if err := pingback(p.stdin, p.opts.pingback); err != nil {
+		if err := service.Confirm(p.stdin, p.opts.pingback); err != nil {
 			p.log.Error("confirming the start to the process that began it", zap.Error(err))
 		}
 	}
@@ -199,7 +203,7 @@ func (p *process) shutdown() int {
 		failed("stopping the servers", p.host.engine.Shutdown(context.Background()))
 	}
 	if p.autosave != nil {
-		p.autosave.close()
+		p.autosave.Close()
 	}
 	if p.store != nil {
 		failed("closing the store", p.store.Close())

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/adminclient"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/spf13/cobra"
@@ -35,7 +36,7 @@ type program struct {
 
 func thisProgram() *program {
 	return &program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		defaultAdmin: defaultAdmin(os.LookupEnv), notifySocket: os.Getenv("NOTIFY_SOCKET")}
+		defaultAdmin: adminclient.DefaultAddress(os.LookupEnv), notifySocket: os.Getenv("NOTIFY_SOCKET")}
 }
 
 // failure is a command's own error. What is not a failure is a mistake in the

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/adminclient"
 	"github.com/spf13/cobra"
 )
 
@@ -32,7 +33,7 @@ func (p *program) reload(t target, force bool) error {
 	if err != nil {
 		return err
 	}
-	a, err := p.adminAddress(t.address, file.root)
+	a, err := adminclient.Address(t.address, file.root, p.defaultAdmin)
 	if err != nil {
 		return err
 	}
@@ -40,7 +41,7 @@ func (p *program) reload(t target, force bool) error {
 	if force {
 		h.Set("Cache-Control", "must-revalidate")
 	}
-	if _, _, err := newClient(a).do(http.MethodPost, "/load", h, file.text); err != nil {
+	if _, _, err := adminclient.New(a).Do(http.MethodPost, "/load", h, file.text); err != nil {
 		return fmt.Errorf("sending configuration to the instance at %s: %w", a, err)
 	}
 	return nil

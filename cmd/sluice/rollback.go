@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/adminclient"
 	"github.com/sluiceproxy/sluice/storage"
 	"github.com/spf13/cobra"
 )
@@ -38,8 +39,8 @@ func (p *program) rollback(t target, store string, n uint64) error {
 	if err != nil {
 		return err
 	}
-	_, header, err := c.do(http.MethodPost, fmt.Sprintf("/revisions/%d/restore", n), nil, nil)
-	if nobodyThere(err) {
+	_, header, err := c.Do(http.MethodPost, fmt.Sprintf("/revisions/%d/restore", n), nil, nil)
+	if adminclient.NobodyThere(err) {
 		return p.rollbackStore(store, n)
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
 	"github.com/spf13/cobra"
 )
 
@@ -91,14 +92,17 @@ func (o *runOptions) check() error {
 	return nil
 }
 
+// noStore is the name of the store that keeps nothing.
+const noStore = "none"
+
 // storePath is where the revisions are kept: the flag, else SLUICE_STORE, else
 // the default of the data directory.
-func storePath(flag string, d directories) string {
+func storePath(flag string, d environment.Directories) string {
 	if flag != "" {
 		return flag
 	}
 	if env := os.Getenv("SLUICE_STORE"); env != "" {
 		return env
 	}
-	return d.storeFile()
+	return d.StoreFile()
 }

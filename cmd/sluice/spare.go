@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"go.uber.org/zap"
@@ -24,7 +25,7 @@ type spareEndpoint struct {
 // possible it opens the default one; but where the object asks for tokens, or
 // the default address is taken, it is a socket in the data directory, which
 // only the owner can use.
-func (s *spareEndpoint) open(object *config.Node, d directories) error {
+func (s *spareEndpoint) open(object *config.Node, d environment.Directories) error {
 	first := s.try(object)
 	if first == nil {
 		return nil
@@ -51,9 +52,9 @@ func (s *spareEndpoint) open(object *config.Node, d directories) error {
 
 // ownerEndpoint describes an endpoint that only the owner of the process can
 // use: a socket in the data directory.
-func ownerEndpoint(d directories) *config.Node {
+func ownerEndpoint(d environment.Directories) *config.Node {
 	return config.NewObject(map[string]*config.Node{
-		"listen": config.NewString("unix/" + filepath.Join(d.data, "admin.sock") + "|0200"),
+		"listen": config.NewString("unix/" + filepath.Join(d.Data, "admin.sock") + "|0200"),
 	})
 }
 

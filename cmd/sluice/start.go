@@ -1,17 +1,12 @@
 package main
 
 import (
-	"bytes"
-	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
-	"time"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/service"
 	"github.com/spf13/cobra"
 )
 
@@ -40,52 +35,19 @@ func (p *program) startChild(o runOptions) error {
 	if o.config == "-" {
 		return errors.New("start needs a config file by name; it cannot be read from standard input")
 	}
-	ln, err := listenLoopback()
-	if err != nil {
-		return err
-	}
-	defer ln.Close()
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
-	secret := make([]byte, 32)
-	rand.Read(secret) // never fails
-	child := exec.Command(self, append([]string{"run", "--pingback", ln.Addr().String()}, o.args()...)...)
-	child.Stdin = bytes.NewReader(secret)
-	child.Stdout, child.Stderr = p.stdout, p.stderr
-	detach(child)
-	if err := child.Start(); err != nil {
-		return fmt.Errorf("starting %s: %w", self, err)
+	pid, err := service.Start(func(address string) *exec.Cmd {
+		child := exec.Command(self, append([]string{"run", "--pingback", address}, o.args()...)...)
+		child.Stdout, child.Stderr = p.stdout, p.stderr
+		return child
+	})
+	if err != nil {
+		return err
 	}
-	exited, confirmed := make(chan error, 1), make(chan struct{})
-	go func() { exited <- child.Wait() }()
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			if confirms(conn, secret) {
-				close(confirmed)
-				return
-			}
-		}
-	}()
-	select {
-	case <-confirmed:
-		fmt.Fprintf(p.stdout, "Successfully started %s (pid=%d) - %s is running in the background\n", name, child.Process.Pid, name)
-		return nil
-	case err := <-exited:
-		return fmt.Errorf("%s process exited with error: %w", name, errors.Join(err, nilExit(err)))
-	}
-}
-
-// nilExit is for a child that ended as if all were well, but never confirmed.
-func nilExit(err error) error {
-	if err == nil {
-		return errors.New("it stopped before it was up")
-	}
+	fmt.Fprintf(p.stdout, "Successfully started %s (pid=%d) - %s is running in the background\n", name, pid, name)
 	return nil
 }
 
@@ -108,24 +70,4 @@ func (o *runOptions) args() []string {
 	pass("--pidfile", o.pidFile)
 	pass("--store", o.store)
 	return args
-}
-
-func listenLoopback() (net.Listener, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err == nil {
-		return ln, nil
-	}
-	ln, err6 := net.Listen("tcp", "[::1]:0")
-	if err6 != nil {
-		return nil, fmt.Errorf("opening a listener for the confirmation: %w", errors.Join(err, err6))
-	}
-	return ln, nil
-}
-
-// confirms reads what somebody sends, and reports whether it is the secret.
-func confirms(conn net.Conn, secret []byte) bool {
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-	got, err := io.ReadAll(io.LimitReader(conn, int64(len(secret))+1))
-	return err == nil && subtle.ConstantTimeCompare(got, secret) == 1
 }

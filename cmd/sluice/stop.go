@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/adminclient"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/spf13/cobra"
 )
@@ -19,7 +20,7 @@ func (t *target) flags(cmd *cobra.Command) {
 }
 
 // client makes a client for the instance that is meant.
-func (p *program) client(t target) (*client, error) {
+func (p *program) client(t target) (*adminclient.Client, error) {
 	var root *config.Node
 	if t.address == "" && (t.config != "" || t.adapter != "") {
 		c, err := p.readConfig(t.config, t.adapter)
@@ -28,11 +29,11 @@ func (p *program) client(t target) (*client, error) {
 		}
 		root = c.root
 	}
-	a, err := p.adminAddress(t.address, root)
+	a, err := adminclient.Address(t.address, root, p.defaultAdmin)
 	if err != nil {
 		return nil, err
 	}
-	return newClient(a), nil
+	return adminclient.New(a), nil
 }
 
 func (p *program) stopCommand() *cobra.Command {
@@ -48,8 +49,8 @@ func (p *program) stopCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, _, err := c.do(http.MethodPost, "/stop", nil, nil); err != nil {
-				return fmt.Errorf("stopping the instance at %s: %w", c.address, err)
+			if _, _, err := c.Do(http.MethodPost, "/stop", nil, nil); err != nil {
+				return fmt.Errorf("stopping the instance at %s: %w", c.Address, err)
 			}
 			return nil
 		}),

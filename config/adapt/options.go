@@ -85,6 +85,7 @@ func (r *run) readOptions(b *caddyfile.ServerBlock) {
 			r.fail(r.unknownOption(name))
 			continue
 		}
+		r.remember(seg)
 		d := r.dispenser(seg)
 		d.Next()
 		if err := read(r, &module.Use{Assembly: s, Token: name}, d); err != nil {

@@ -3,6 +3,7 @@ package adapt
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
@@ -72,6 +73,13 @@ func (s *scope) Group() string { return groupName(s.groups.next()) }
 // Option implements module.Assembly.
 func (s *scope) Option(name string) any { return s.options.values[name] }
 
+// Shorthand implements module.Assembly.
+func (s *scope) Shorthand(text string) bool {
+	text = strings.TrimSuffix(strings.TrimPrefix(text, "{"), "}")
+	_, short := shorthands[text]
+	return short || slices.Contains(longNames, text)
+}
+
 // Files implements module.Assembly.
 func (s *scope) Files() []string { return s.pile.files }
 
@@ -123,6 +131,7 @@ func (s *scope) define(segments []caddyfile.Segment) error {
 			errs.add(name.Errf("matcher is defined more than once: %s", caddyfile.Shorten(name.Text)))
 			continue
 		}
+		s.remember(seg)
 		d := s.dispenser(seg)
 		d.Next()
 		set, err := match.Set(&module.Use{Assembly: s, Token: name}, d, name.Text[1:])
@@ -195,6 +204,7 @@ func (r *run) refusedDirective(name caddyfile.Token) error {
 
 // directive runs one directive.
 func (s *scope) directive(seg caddyfile.Segment) ([]any, error) {
+	s.remember(seg)
 	name := seg[0]
 	dir := s.directives[name.Text]
 	d := s.dispenser(seg)

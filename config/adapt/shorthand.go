@@ -1,6 +1,8 @@
 package adapt
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/sluiceproxy/sluice/config/caddyfile"
@@ -46,6 +48,9 @@ var shorthands = map[string]string{
 
 	"upstream_hostport": "http.reverse_proxy.upstream.hostport",
 }
+
+// longNames is what shorthands stand for, sorted.
+var longNames = slices.Sorted(maps.Values(shorthands))
 
 // families are short names that end in a name of the user's.
 var families = map[string]struct {

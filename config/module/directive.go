@@ -83,6 +83,9 @@ type Assembly interface {
 	Group() string
 	// Option returns what a global option was set to, nil if it was not.
 	Option(name string) any
+	// Shorthand reports whether a text, with braces or without, is a fixed
+	// placeholder in its short or long form.
+	Shorthand(text string) bool
 	// Files lists the config files that the site was read from, sorted.
 	Files() []string
 	// Add gives the site a value beside those that directives return.

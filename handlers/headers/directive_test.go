@@ -91,7 +91,7 @@ func TestDirectiveErrors(t *testing.T) {
 		{"match with an unknown criterion", "header A b {\n\tmatch path /x\n}", "unrecognized response matcher path, at Caddyfile:3"},
 		{"match with a bad status", "header A b {\n\tmatch status ok\n}", "bad status value 'ok'"},
 		{"a block in the block", "header {\n\tA b {\n\t\tc\n\t}\n}", "unexpected token '{', expecting argument, at Caddyfile:3"},
-		{"a block behind match", "header {\n\tmatch status 200 {\n\t\tc\n\t}\n}", "unexpected token '{', expecting argument, at Caddyfile:3"},
+		{"a block behind match", "header {\n\tmatch status 200 {\n\t\tc\n\t}\n}", "malformed status matcher: blocks are not supported, at Caddyfile:3"},
 		{"unknown matcher", "header @x A b", "unrecognized matcher name: @x, at Caddyfile:2"},
 		{"request: nothing", "request_header", "parsing caddyfile tokens for 'request_header': wrong argument count or unexpected line ending after 'request_header', at Caddyfile:2"},
 		{"request: a matcher alone", "\nrequest_header /x", "wrong argument count or unexpected line ending after 'request_header', at Caddyfile:3"},

@@ -33,14 +33,14 @@ route {
 	respond @mixed "mixed"
 }`
 	const want = `[
-{"match":[{"path_regexp":{"name":"late","pattern":"^/late/(.+)$"}}],"handle":[{"handler":"static_response","body":"before its definition"}]},
 {"handle":[{"handler":"subroute","routes":[
 	{"match":[{"client_ip":{"ranges":["192.0.2.1"]}}],"handle":[{"handler":"static_response","body":"{http.regexp.late.1}"}]},
 	{"match":[{}],"handle":[{"handler":"static_response","body":"all"}]},
 	{"match":[{"host":["a.test","b.test"],"query":{"token":["{http.request.header.X-Token}"]},"vars":{"{http.request.scheme}":["https","wss"]},
 		"not":[{"header":{"X-Via":["{http.request.host}"]},"remote_ip":{"ranges":["192.168.0.0/16","172.16.0.0/12","10.0.0.0/8","127.0.0.1/8","fd00::/8","::1"]}},{"protocol":"http/2+"}]}],
 		"handle":[{"handler":"static_response","body":"mixed"}]}
-]}]}]`
+]}]},
+{"match":[{"path_regexp":{"name":"late","pattern":"^/late/(.+)$"}}],"handle":[{"handler":"static_response","body":"before its definition"}]}]`
 	adapttest.Same(t, adapttest.Body(t, body), want)
 }
 

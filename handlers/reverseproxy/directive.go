@@ -8,6 +8,7 @@ import (
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/upstreamaddr"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -49,30 +50,33 @@ func readDirective(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 // readUpstreams reads addresses, of the directive's own line and of lines to.
 func readUpstreams(r *reading, d *caddyfile.Dispenser, tokens []caddyfile.Token) error {
 	for _, t := range tokens {
-		if isSRV(t.Text) {
+		if upstreamaddr.IsSRV(t.Text) {
 			return laterUpstreams.refuse(t, "SRV", t.Text)
 		}
-		a, err := parseAddress(t.Text)
+		a, err := upstreamaddr.Parse(t.Text)
 		if err != nil {
 			return t.Errf("parsing upstream '%s': %w", caddyfile.Shorten(t.Text), err)
 		}
-		if r.scheme.Text != "" && a.scheme != r.scheme.Text {
-			return t.Errf("for now, all proxy upstreams must use the same scheme (transport protocol); expecting '%s://' but got '%s://'", r.scheme.Text, a.scheme)
+		if r.scheme.Text != "" && a.Scheme != r.scheme.Text {
+			return t.Errf("for now, all proxy upstreams must use the same scheme (transport protocol); expecting '%s://' but got '%s://'", r.scheme.Text, a.Scheme)
 		}
-		if a.scheme == "https" {
+		if a.Scheme == "https" {
 			return laterUpstreams.refuse(t, "https", "https://")
 		}
-		if a.scheme != "" {
-			r.scheme = t.With(a.scheme)
+		if a.Scheme != "" {
+			r.scheme = t.With(a.Scheme)
 		}
-		if a.network != "" && !a.isFile() && !strings.HasPrefix(a.network, "tcp") {
+		if a.Network != "" && !a.IsFile() && !strings.HasPrefix(a.Network, "tcp") {
 			d.Warnf("no upstream can be reached by network '%s' of %s; if this is meant as a path, an upstream has none",
-				caddyfile.Shorten(a.network), caddyfile.Shorten(t.Text))
+				caddyfile.Shorten(a.Network), caddyfile.Shorten(t.Text))
 		}
-		if r.ranged += a.count() - 1; r.ranged > maxRange {
+		if n := a.Count(); n > 1 {
+			r.ranged += n
+		}
+		if r.ranged > maxRange {
 			return t.Errf("parsing upstream '%s': the ranges of ports make more than %d upstreams", caddyfile.Shorten(t.Text), maxRange)
 		}
-		for _, dial := range a.dials() {
+		for _, dial := range a.Dials() {
 			r.cfg.Upstreams = append(r.cfg.Upstreams, UpstreamConfig{Dial: dial})
 			r.upstreamsAt = append(r.upstreamsAt, t)
 		}
@@ -102,6 +106,9 @@ func (r *reading) place(list *config.Node, tokens []caddyfile.Token) {
 		r.u.Placed(n, tokens[i])
 	}
 }
+
+// maxRange is how many upstreams the ranges of one handler may make.
+const maxRange = 4096
 
 const defaultTransport = "http"
 

@@ -21,7 +21,7 @@ func readRewrite(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 	case len(args) == 0:
 		return nil, d.Errf("too few arguments; rewrite needs a URI")
 	case len(args) > 2:
-		return nil, args[2].Errf("too many arguments; rewrite takes a URI, and before it a matcher if wanted")
+		return nil, args[2].Errf("too many arguments; should only be a matcher and a URI")
 	case d.OpensBlock():
 		return nil, unexpectedBlock(d)
 	case len(args) == 2 && !module.IsMatcher(args[0].Text):

@@ -65,7 +65,7 @@ func TestURI(t *testing.T) {
 func TestDirectiveErrors(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"rewrite without a URI", "rewrite", "parsing caddyfile tokens for 'rewrite': too few arguments; rewrite needs a URI, at Caddyfile:2"},
-		{"rewrite with three arguments", "\nrewrite * /a /b", "too many arguments; rewrite takes a URI, and before it a matcher if wanted, at Caddyfile:3"},
+		{"rewrite with three arguments", "\nrewrite * /a /b", "too many arguments; should only be a matcher and a URI, at Caddyfile:3"},
 		{"rewrite without a matcher", "rewrite a /b", "'a' is not a matcher; the first of two arguments of rewrite is *, a path that begins with / or a name that begins with @, at Caddyfile:2"},
 		{"rewrite with an unknown matcher", "rewrite @a /b", "unrecognized matcher name: @a, at Caddyfile:2"},
 		{"rewrite with a block", "rewrite /a {\n\tb\n}", "unexpected token '{', expecting argument, at Caddyfile:2"},

@@ -80,7 +80,7 @@ func readRoot(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 	case len(args) == 0:
 		return nil, d.Errf("too few arguments; root needs a path")
 	case len(args) > 2:
-		return nil, args[2].Errf("too many arguments; root takes a path, and before it a matcher if wanted")
+		return nil, args[2].Errf("too many arguments; should only be a matcher and a path")
 	case d.OpensBlock():
 		d.Next()
 		return nil, d.ArgErr()

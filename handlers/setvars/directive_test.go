@@ -14,7 +14,7 @@ func TestScalars(t *testing.T) {
 		{"1.25", "1.25"}, {"2e3", "2000"}, {".5", "0.5"}, {`"1.25"`, `"1.25"`},
 		{"true", "true"}, {"True", "true"}, {"T", "true"}, {"t", "true"}, {"false", "false"}, {"F", "false"}, {`"true"`, `"true"`},
 		{"1", "1"}, {"0", "0"}, // integers before truth
-		{"tRUE", `"tRUE"`}, {"yes", `"yes"`}, {"0x1f", `"0x1f"`}, {`""`, `""`}, {"1_000", `"1_000"`},
+		{"tRUE", `"tRUE"`}, {"yes", `"yes"`}, {"0x1f", `"0x1f"`}, {`""`, `""`}, {"1_000", "1000"}, {"1,000", `"1,000"`},
 		{"{query.n}", `"{http.request.uri.query.n}"`},
 	} {
 		t.Run(c.text, func(t *testing.T) {
@@ -41,10 +41,10 @@ func TestDirectives(t *testing.T) {
 		{"a lone star is a path", "root *", `[{"handle":[{"handler":"vars","root":"*"}]}]`},
 		{"a lone name is a path", "root @site", `[{"handle":[{"handler":"vars","root":"@site"}]}]`},
 		{"a root for a path", "root /img/* /srv/img", `[{"match":[{"path":["/img/*"]}],"handle":[{"handler":"vars","root":"/srv/img"}]}]`},
-		{"a root for a matcher", "@h host img.test\nroot @h {vars.dir}", `[{"match":[{"host":["img.test"]}],"handle":[{"handler":"vars","root":"{http.vars.dir}"}]}]`},
+		{"a root for a matcher", "@h header A b\nroot @h {vars.dir}", `[{"match":[{"header":{"A":["b"]}}],"handle":[{"handler":"vars","root":"{http.vars.dir}"}]}]`},
 		{"roots exclude each other", "root /a\nroot /b/* /b", `[
-			{"group":"group0","match":[{"path":["/b/*"]}],"handle":[{"handler":"vars","root":"/b"}]},
-			{"group":"group0","handle":[{"handler":"vars","root":"/a"}]}]`},
+			{"group":"group1","match":[{"path":["/b/*"]}],"handle":[{"handler":"vars","root":"/b"}]},
+			{"group":"group1","handle":[{"handler":"vars","root":"/a"}]}]`},
 		{"log_skip", "log_skip", `[{"handle":[{"handler":"vars","log_skip":true}]}]`},
 		{"log_skip for a path", "log_skip /ping", `[{"match":[{"path":["/ping"]}],"handle":[{"handler":"vars","log_skip":true}]}]`},
 		{"log_skip for everything", "log_skip *", `[{"handle":[{"handler":"vars","log_skip":true}]}]`},
@@ -70,7 +70,7 @@ func TestDirectiveErrors(t *testing.T) {
 		{"infinity", "vars a -Inf", "-Inf is not a number that JSON can hold; quote it if it is meant as text, at Caddyfile:2"},
 		{"the name that the document needs", "vars handler x", "a variable cannot be named 'handler'"},
 		{"root without a path", "root", "parsing caddyfile tokens for 'root': too few arguments; root needs a path, at Caddyfile:2"},
-		{"root with three arguments", "root * /a /b", "too many arguments; root takes a path, and before it a matcher if wanted, at Caddyfile:2"},
+		{"root with three arguments", "root * /a /b", "too many arguments; should only be a matcher and a path, at Caddyfile:2"},
 		{"root with two paths", "root a b", "'a' is not a matcher; the first of two arguments of root is *, a path that begins with / or a name that begins with @, at Caddyfile:2"},
 		{"root with an unknown matcher", "root @no /a", "unrecognized matcher name: @no, at Caddyfile:2"},
 		{"root with a block", "root /a {\n\tb\n}", "unexpected token '{', expecting argument, at Caddyfile:2"},

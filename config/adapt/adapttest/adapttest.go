@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -15,14 +16,23 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/standard"
 )
 
+// standardAdapter is made once: making the table takes longer than most tests.
+var standardAdapter = sync.OnceValues(func() (*adapt.Adapter, error) {
+	table, err := module.NewTable(standard.Specs(), standard.Refused())
+	if err != nil {
+		return nil, err
+	}
+	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder(), Refused: standard.RefusedDirectives()}), nil
+})
+
 // Adapter returns the adapter of everything that ships.
 func Adapter(t testing.TB) *adapt.Adapter {
 	t.Helper()
-	table, err := module.NewTable(standard.Specs(), standard.Refused())
+	a, err := standardAdapter()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder(), Refused: standard.RefusedDirectives()})
+	return a
 }
 
 // Adapt adapts a text that is named Caddyfile and can import nothing.

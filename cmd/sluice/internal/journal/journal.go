@@ -1,4 +1,5 @@
-package main
+// Package journal keeps the engine's changes in a store, and reads them back.
+package journal
 
 import (
 	"context"
@@ -10,11 +11,11 @@ import (
 	"github.com/sluiceproxy/sluice/storage/bolt"
 )
 
-// journal keeps the engine's changes in a store.
-type journal struct{ store storage.Store }
+// Journal keeps the engine's changes in a store. It implements server.Journal.
+type Journal struct{ Store storage.Store }
 
 // Commit implements server.Journal.
-func (j journal) Commit(ctx context.Context, base uint64, entries []server.Entry, document func() []byte) error {
+func (j Journal) Commit(ctx context.Context, base uint64, entries []server.Entry, document func() []byte) error {
 	changes := make([]storage.Change, len(entries))
 	for i, e := range entries {
 		changes[i] = storage.Change{Origin: e.Origin, Digest: e.Digest,
@@ -25,7 +26,7 @@ func (j journal) Commit(ctx context.Context, base uint64, entries []server.Entry
 		}
 		edit.Body = e.Value.AppendJSON(nil)
 	}
-	_, err := j.store.Commit(ctx, base, changes, func() []byte { return stored(document()) })
+	_, err := j.Store.Commit(ctx, base, changes, func() []byte { return stored(document()) })
 	if err != nil {
 		return fmt.Errorf("committing revision %d: %w", base+uint64(len(entries)), err)
 	}
@@ -40,8 +41,8 @@ func stored(text []byte) []byte {
 	return text
 }
 
-// parseStored is the inverse of stored.
-func parseStored(text []byte) (*config.Node, error) {
+// Parse reads a document as a store keeps it: nothing is null.
+func Parse(text []byte) (*config.Node, error) {
 	if len(text) == 0 {
 		return config.NewNull(), nil
 	}
@@ -66,7 +67,7 @@ func storedDigest(text []byte) uint64 {
 
 // replay implements storage.Replay.
 func replay(document []byte, edits []storage.Edit) ([]byte, error) {
-	root, err := parseStored(document)
+	root, err := Parse(document)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func replayOne(doc *config.Doc, e storage.Edit) (*config.Doc, error) {
 		return nil, fmt.Errorf("unknown verb %q", e.Verb)
 	}
 	if len(e.Body) > 0 {
-		value, err := parseStored(e.Body)
+		value, err := Parse(e.Body)
 		if err != nil {
 			return nil, err
 		}
@@ -121,15 +122,14 @@ func replayOne(doc *config.Doc, e storage.Edit) (*config.Doc, error) {
 	return next, nil
 }
 
-// noStore is the name of the store that keeps nothing.
-const noStore = "none"
-
-// openStore opens a store file. OnError hears of what goes wrong in the
-// background.
-func openStore(path string, mustExist bool, onError func(error)) (*bolt.Store, error) {
+// Open opens a store file, with what this program's documents need. onError, if
+// not nil, hears of what goes wrong in the background.
+func Open(path string, mustExist bool, onError func(error)) (*bolt.Store, error) {
 	s, err := bolt.Open(path, bolt.Options{Replay: replay, Digest: storedDigest, MustExist: mustExist, OnError: onError})
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
+
+var _ server.Journal = Journal{}

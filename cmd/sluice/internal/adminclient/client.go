@@ -1,4 +1,5 @@
-package main
+// Package adminclient talks to the admin API of a running instance.
+package adminclient
 
 import (
 	"bytes"
@@ -17,10 +18,10 @@ import (
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 )
 
-// defaultAdmin is the admin address of documents that name none: SLUICE_ADMIN,
+// DefaultAddress is the admin address of documents that name none: SLUICE_ADMIN,
 // else CADDY_ADMIN. A variable that is set but empty counts as given, and means
 // the built-in default.
-func defaultAdmin(lookup func(string) (string, bool)) string {
+func DefaultAddress(lookup func(string) (string, bool)) string {
 	for _, key := range []string{"SLUICE_ADMIN", "CADDY_ADMIN"} {
 		if v, ok := lookup(key); ok {
 			if v == "" {
@@ -32,15 +33,16 @@ func defaultAdmin(lookup func(string) (string, bool)) string {
 	return admin.DefaultAddress
 }
 
-// adminAddress finds the admin endpoint of a running instance (cli, section 1
-// rule 6): the flag, else what the document says, else the default.
-func (p *program) adminAddress(flag string, root *config.Node) (netaddr.Addr, error) {
+// Address finds the admin endpoint of a running instance (cli, section 1 rule
+// 6): the flag --address, else what the document says, which may be nil, else
+// the default.
+func Address(flag string, root *config.Node, byDefault string) (netaddr.Addr, error) {
 	text := flag
 	if text == "" {
 		text = root.Get("admin").Get("listen").Str()
 	}
 	if text == "" {
-		text = p.defaultAdmin
+		text = byDefault
 	}
 	a, err := netaddr.ParseDefault(text, "tcp", 2019)
 	switch {
@@ -54,15 +56,17 @@ func (p *program) adminAddress(flag string, root *config.Node) (netaddr.Addr, er
 	return a, nil
 }
 
-// client talks to the admin API of a running instance.
-type client struct {
-	address netaddr.Addr
+// Client talks to one instance.
+type Client struct {
+	// Address is that of the admin endpoint.
+	Address netaddr.Addr
 	token   string
 	http    *http.Client
 }
 
-func newClient(a netaddr.Addr) *client {
-	c := &client{address: a, token: os.Getenv("SLUICE_TOKEN")}
+// New makes a client. It sends the token in SLUICE_TOKEN, if there is one.
+func New(a netaddr.Addr) *Client {
+	c := &Client{Address: a, token: os.Getenv("SLUICE_TOKEN")}
 	c.http = &http.Client{
 		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
@@ -76,36 +80,37 @@ func newClient(a netaddr.Addr) *client {
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 1 << 30
 
-// errStatus is an answer that says no.
-type errStatus struct {
-	status int
-	body   string
+// StatusError is an answer that says no.
+type StatusError struct {
+	Status int
+	Body   string
 }
 
 // Error names the status and the body.
-func (e *errStatus) Error() string {
-	return fmt.Sprintf("%s responded with error: HTTP %d: %s", name, e.status, strings.TrimSpace(e.body))
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("sluice responded with error: HTTP %d: %s", e.Status, strings.TrimSpace(e.Body))
 }
 
-// do sends a request and returns the body of the answer. A status of 400 or
-// more is an *errStatus.
-func (c *client) do(method, path string, header http.Header, body []byte) ([]byte, http.Header, error) {
+// Do sends a request and returns the body and the header of the answer. The
+// body is JSON if the header does not say otherwise. A status of 400 or more is
+// a *StatusError.
+func (c *Client) Do(method, path string, header http.Header, body []byte) ([]byte, http.Header, error) {
 	host := "127.0.0.1"
-	if !c.address.IsUnix() {
-		host = c.address.JoinHostPort(0)
+	if !c.Address.IsUnix() {
+		host = c.Address.JoinHostPort(0)
 	}
 	r, err := http.NewRequest(method, "http://"+host+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, fmt.Errorf("making a request to the admin endpoint at %s: %w", c.address, err)
+		return nil, nil, fmt.Errorf("making a request to the admin endpoint at %s: %w", c.Address, err)
+	}
+	if len(body) > 0 {
+		r.Header.Set("Content-Type", "application/json")
 	}
 	for key, values := range header {
 		r.Header[key] = values
 	}
-	if !c.address.IsUnix() {
+	if !c.Address.IsUnix() {
 		r.Header.Set("Origin", "http://"+host)
-	}
-	if len(body) > 0 {
-		r.Header.Set("Content-Type", "application/json")
 	}
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)
@@ -120,12 +125,12 @@ func (c *client) do(method, path string, header http.Header, body []byte) ([]byt
 		return nil, nil, fmt.Errorf("reading the answer of the running instance: %w", err)
 	}
 	if resp.StatusCode >= 400 {
-		return nil, nil, &errStatus{resp.StatusCode, string(text)}
+		return nil, nil, &StatusError{resp.StatusCode, string(text)}
 	}
 	return text, resp.Header, nil
 }
 
-// nobodyThere reports whether an error says that no instance listens.
-func nobodyThere(err error) bool {
+// NobodyThere reports whether an error says that no instance listens.
+func NobodyThere(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
 }

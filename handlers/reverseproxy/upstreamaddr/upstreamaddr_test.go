@@ -1,4 +1,4 @@
-package reverseproxy
+package upstreamaddr
 
 import (
 	"net/netip"
@@ -9,7 +9,7 @@ import (
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
-func TestParseAddress(t *testing.T) {
+func TestParse(t *testing.T) {
 	tests := []struct {
 		text   string
 		scheme string
@@ -85,18 +85,18 @@ func TestParseAddress(t *testing.T) {
 		{"https://orders:443-444", "https", []string{"orders:443", "orders:444"}},
 	}
 	for _, tt := range tests {
-		a, err := parseAddress(tt.text)
+		a, err := Parse(tt.text)
 		if err != nil {
 			t.Errorf("%s: %v", tt.text, err)
 			continue
 		}
-		if got := a.dials(); a.scheme != tt.scheme || !slices.Equal(got, tt.dials) || a.count() != len(got) {
-			t.Errorf("%s: scheme %q, %d upstreams %q; want scheme %q and %q", tt.text, a.scheme, a.count(), got, tt.scheme, tt.dials)
+		if got := a.Dials(); a.Scheme != tt.scheme || !slices.Equal(got, tt.dials) || a.Count() != len(got) {
+			t.Errorf("%s: scheme %q, %d upstreams %q; want scheme %q and %q", tt.text, a.Scheme, a.Count(), got, tt.scheme, tt.dials)
 		}
 	}
 }
 
-func TestParseAddressErrors(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	const (
 		components   = "for now, URLs for proxy upstreams only support scheme, host, and port components"
 		placeholders = "due to parsing difficulties, placeholders are not allowed when an upstream address contains a scheme"
@@ -105,6 +105,7 @@ func TestParseAddressErrors(t *testing.T) {
 		{"", "the address is empty"},
 		{strings.Repeat("o", 5000), "longer than 4096 bytes"},
 		{"or\x00ders", "control character"},
+		{"or\xffders", "not UTF-8"},
 		{"orders\n", "control character"},
 
 		{"http://orders/", components},
@@ -146,15 +147,17 @@ func TestParseAddressErrors(t *testing.T) {
 		{"[2001:db8::7]9000", "the brackets are not around the host"},
 		{"orders:9000:9001", "too many colons"},
 		{"orders:9000/v1", "no network"},
+		{"orders.example/v1", "no network"},
+		{"İ/orders", "no network"},
 		{"tcp/orders/v1", "an upstream address has no path"},
 		{"/run/orders.sock", "the network before the / is missing"},
 		{"unix/", "path of the socket is missing"},
 		{"fd/", "number of the descriptor is missing"},
 	}
 	for _, tt := range tests {
-		a, err := parseAddress(tt.text)
+		a, err := Parse(tt.text)
 		if err == nil {
-			t.Errorf("%.40q: got %q, want an error with %q", tt.text, a.dials(), tt.want)
+			t.Errorf("%.40q: got %q, want an error with %q", tt.text, a.Dials(), tt.want)
 		} else if !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%.40q: %v, want %q", tt.text, err, tt.want)
 		}
@@ -174,14 +177,14 @@ func TestIsSRV(t *testing.T) {
 		"orders._tcp.example.com":         false,
 		"":                                false,
 	} {
-		if got := isSRV(text); got != want {
+		if got := IsSRV(text); got != want {
 			t.Errorf("%q: %t", text, got)
 		}
 	}
 }
 
 // What parses can be dialled, if it has no placeholders, and parses to itself.
-func FuzzParseAddress(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"orders", "orders:9000", ":9000", "2001:db8::7", "[2001:db8::7]:1-3", "[fe80::7%eth1]:80", "tcp4/orders:1-2", "unix//run/o.sock|0660", "unix+h2c//o",
 		"fd/4", "{env.O}:{env.P}", "{file./o}:1", "[{env.O}]:1", "http://orders:80", "https://[::1]", "h2c://orders:1-2", "http://{env.O}", "orders:0-0", "://", "[]:1",
@@ -189,21 +192,21 @@ func FuzzParseAddress(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		isSRV(text)
-		a, err := parseAddress(text)
+		IsSRV(text)
+		a, err := Parse(text)
 		if err != nil {
 			return
 		}
-		list := a.dials()
-		if len(list) != a.count() || len(list) == 0 || len(list) > 1<<16 {
-			t.Fatalf("%q makes %d upstreams and counts %d", text, len(list), a.count())
+		list := a.Dials()
+		if len(list) != a.Count() || len(list) == 0 || len(list) > 1<<16 {
+			t.Fatalf("%q makes %d upstreams and counts %d", text, len(list), a.Count())
 		}
 		for _, dial := range []string{list[0], list[len(list)-1]} {
-			again, err := parseAddress(dial)
+			again, err := Parse(dial)
 			if err != nil {
 				t.Fatalf("%q makes %q, and that: %v", text, dial, err)
 			}
-			if got := again.dials(); again.scheme != "" || len(got) != 1 || got[0] != dial {
+			if got := again.Dials(); again.Scheme != "" || len(got) != 1 || got[0] != dial {
 				t.Fatalf("%q makes %q, and that makes %q", text, dial, got)
 			}
 			if strings.Contains(dial, "{") {
@@ -213,7 +216,7 @@ func FuzzParseAddress(f *testing.F) {
 			if err != nil {
 				t.Fatalf("%q makes %q: %v", text, dial, err)
 			}
-			if ip, err := netip.ParseAddr(to.Host); err == nil && ip.Is6() && a.network == "" && !strings.HasPrefix(dial, "[") {
+			if ip, err := netip.ParseAddr(to.Host); err == nil && ip.Is6() && a.Network == "" && !strings.HasPrefix(dial, "[") {
 				t.Fatalf("%q makes %q, an IPv6 address without brackets", text, dial)
 			}
 		}

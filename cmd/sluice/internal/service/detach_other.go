@@ -1,7 +1,8 @@
 //go:build !unix
 
-package main
+package service
 
 import "os/exec"
 
+// detach has nothing to do here.
 func detach(*exec.Cmd) {}

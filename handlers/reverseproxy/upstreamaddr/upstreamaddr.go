@@ -1,4 +1,11 @@
-package reverseproxy
+// Package upstreamaddr reads the addresses of upstreams as people write them, in a Caddyfile or on a command line:
+//
+//	scheme://host[:port]
+//	[network/]host[:port]
+//
+// A port may be a range, and without a scheme both parts may hold placeholders. What a document has instead is the dial
+// texts that such an address makes, and settings of the transport for its scheme.
+package upstreamaddr
 
 import (
 	"errors"
@@ -7,39 +14,43 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 )
 
-// address is an upstream as a Caddyfile writes it: scheme://host[:port], or [network/]host[:port]. It may stand for a
-// range of ports.
-type address struct {
-	scheme  string // "http", "https", "h2c", or "" if it does not say
-	network string // in lower case, or "" if it does not say
-	host    string // without the brackets of IPv6; of unix sockets and descriptors all after the network
-	port    string // decimal or with placeholders; "" where there is none
-	last    uint64 // of a range, where port is the first one; else 0
+// Addr is one address. It stands for several upstreams if it has a range of ports.
+type Addr struct {
+	// Scheme is "http", "https" or "h2c"; empty if there is none.
+	Scheme string
+	// Network is in lower case; empty if there is none.
+	Network string
+
+	host string // without the brackets of IPv6; of unix sockets and descriptors all after the network
+	port string // decimal or with placeholders; "" where there is none
+	last uint64 // of a range, where port is the first one; else 0
 }
 
 const (
 	httpPort  = "80"
 	httpsPort = "443"
 
-	// maxRange is how many upstreams the ranges of one handler may make.
-	maxRange = 4096
+	letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )
 
 var errBrackets = errors.New("the brackets are not around the host; want [IPv6]:port")
 
-// parseAddress reads one upstream.
-func parseAddress(text string) (address, error) {
+// Parse reads one address. What it returns can be dialled, unless placeholders make it something else.
+func Parse(text string) (Addr, error) {
 	switch {
 	case text == "":
-		return address{}, errors.New("the address is empty; give one such as 10.20.0.1:8080")
+		return Addr{}, errors.New("the address is empty; give one such as 10.20.0.1:8080")
 	case len(text) > netaddr.MaxLen:
-		return address{}, fmt.Errorf("the address is longer than %d bytes", netaddr.MaxLen)
+		return Addr{}, fmt.Errorf("the address is longer than %d bytes", netaddr.MaxLen)
+	case !utf8.ValidString(text):
+		return Addr{}, errors.New("the address is not UTF-8")
 	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return address{}, errors.New("the address holds a control character")
+		return Addr{}, errors.New("the address holds a control character")
 	}
 	if scheme, rest, ok := strings.Cut(text, "://"); ok {
 		return parseURL(strings.ToLower(scheme), rest)
@@ -48,9 +59,9 @@ func parseAddress(text string) (address, error) {
 }
 
 // parseURL reads what has a scheme.
-func parseURL(scheme, rest string) (address, error) {
+func parseURL(scheme, rest string) (Addr, error) {
 	if strings.Contains(scheme, "{") || strings.Contains(rest, "{") {
-		return address{}, errors.New("due to parsing difficulties, placeholders are not allowed when an upstream address contains a scheme")
+		return Addr{}, errors.New("due to parsing difficulties, placeholders are not allowed when an upstream address contains a scheme")
 	}
 	standard := httpPort
 	switch scheme {
@@ -58,62 +69,64 @@ func parseURL(scheme, rest string) (address, error) {
 	case "https":
 		standard = httpsPort
 	case "ws", "wss":
-		return address{}, fmt.Errorf("the scheme %s:// is only supported in browsers; use %s:// instead", scheme, "http"+scheme[2:])
+		return Addr{}, fmt.Errorf("the scheme %s:// is only supported in browsers; use %s:// instead", scheme, "http"+scheme[2:])
 	default:
-		return address{}, fmt.Errorf("unsupported URL scheme %s://", scheme)
+		return Addr{}, fmt.Errorf("unsupported URL scheme %s://", scheme)
 	}
 	if strings.ContainsAny(rest, "/?#@") {
-		return address{}, errors.New("for now, URLs for proxy upstreams only support scheme, host, and port components")
+		return Addr{}, errors.New("for now, URLs for proxy upstreams only support scheme, host, and port components")
 	}
 	if i := strings.IndexAny(rest, " %\\\"<>^`|"); i >= 0 {
-		return address{}, fmt.Errorf("the host of a URL cannot contain %q", rest[i])
+		return Addr{}, fmt.Errorf("the host of a URL cannot contain %q", rest[i])
 	}
-	a := address{scheme: scheme}
+	a := Addr{Scheme: scheme}
 	var err error
 	if a.host, a.port, err = splitHostPort(rest); err != nil {
-		return address{}, err
+		return Addr{}, err
 	}
 	if strings.Contains(a.host, ":") && rest[0] != '[' {
-		return address{}, errors.New("an IPv6 address with a scheme needs brackets, as in http://[2001:db8::5]:8080")
+		return Addr{}, errors.New("an IPv6 address with a scheme needs brackets, as in http://[2001:db8::5]:8080")
 	}
 	switch {
 	case a.port == "":
 		a.port = standard
 	case scheme != "https" && a.port == httpsPort:
-		return address{}, fmt.Errorf("upstream address has conflicting scheme (%s://) and port (:443, the HTTPS port)", scheme)
+		return Addr{}, fmt.Errorf("upstream address has conflicting scheme (%s://) and port (:443, the HTTPS port)", scheme)
 	case scheme == "https" && a.port == httpPort:
-		return address{}, errors.New("upstream address has conflicting scheme (https://) and port (:80, the HTTP port)")
+		return Addr{}, errors.New("upstream address has conflicting scheme (https://) and port (:80, the HTTP port)")
 	}
 	return a.finish()
 }
 
 // parseNetwork reads what has no scheme.
-func parseNetwork(text string) (address, error) {
-	var a address
+func parseNetwork(text string) (Addr, error) {
+	var a Addr
 	rest := text
 	if network, after, ok := strings.Cut(text, "/"); ok && !strings.Contains(network, "{") {
-		a.network, rest = strings.ToLower(strings.TrimSpace(network)), after
-		switch a.network {
-		case "":
-			return address{}, errors.New("the network before the / is missing; a unix socket is written unix//run/name.sock")
-		case "unix+h2c":
-			a.network, a.scheme = "unix", "h2c"
+		a.Network, rest = strings.ToLower(network), after
+		switch {
+		case network == "":
+			return Addr{}, errors.New("the network before the / is missing; a unix socket is written unix//run/name.sock")
+		case strings.Trim(network, letters+"0123456789+-_") != "":
+			return Addr{}, errors.New("the text before the / is no network; want [network/]host[:port] without a path")
+		case a.Network == "unix+h2c":
+			a.Network, a.Scheme = "unix", "h2c"
 		}
-		if a.isFile() {
+		if a.IsFile() {
 			a.host = rest
 			return a.finish()
 		}
 	}
 	var err error
 	if a.host, a.port, err = splitHostPort(rest); err != nil {
-		return address{}, err
+		return Addr{}, err
 	}
 	if !strings.Contains(a.host, "{") {
 		switch {
 		case strings.Contains(a.host, "/"):
-			return address{}, errors.New("an upstream address has no path; want [network/]host[:port]")
+			return Addr{}, errors.New("an upstream address has no path; want [network/]host[:port]")
 		case strings.ContainsAny(a.host, "[]"):
-			return address{}, errBrackets
+			return Addr{}, errBrackets
 		case a.port == "":
 			a.port = httpPort
 		}
@@ -160,20 +173,20 @@ func splitHostPort(s string) (host, port string, err error) {
 }
 
 // finish reads the range of ports, if there is one, and checks that what has no placeholders can be dialled.
-func (a address) finish() (address, error) {
+func (a Addr) finish() (Addr, error) {
 	if err := a.ports(); err != nil {
-		return address{}, err
+		return Addr{}, err
 	}
 	if !strings.Contains(a.host+a.port, "{") {
 		if _, err := netaddr.Parse(a.dial(a.port)); err != nil {
-			return address{}, err
+			return Addr{}, err
 		}
 	}
 	return a, nil
 }
 
 // ports splits a range.
-func (a *address) ports() error {
+func (a *Addr) ports() error {
 	if a.port == "" || strings.Contains(a.port, "{") {
 		return nil
 	}
@@ -192,7 +205,7 @@ func (a *address) ports() error {
 	if last < first {
 		return errors.New("end port must not be less than start port")
 	}
-	a.network, a.port, a.last = "", from, last
+	a.Network, a.port, a.last = "", from, last
 	return nil
 }
 
@@ -204,13 +217,13 @@ func parsePort(s string) (uint64, error) {
 	return n, nil
 }
 
-// isFile reports whether the host is a path or the number of a descriptor.
-func (a *address) isFile() bool {
-	return strings.HasPrefix(a.network, "unix") || strings.HasPrefix(a.network, "fd")
+// IsFile reports whether the host is a path or the number of a descriptor.
+func (a *Addr) IsFile() bool {
+	return strings.HasPrefix(a.Network, "unix") || strings.HasPrefix(a.Network, "fd")
 }
 
-// count returns how many upstreams the address stands for.
-func (a *address) count() int {
+// Count returns how many upstreams the address stands for.
+func (a *Addr) Count() int {
 	if a.last == 0 {
 		return 1
 	}
@@ -218,17 +231,17 @@ func (a *address) count() int {
 }
 
 // first returns the first port of a range.
-func (a *address) first() uint64 {
+func (a *Addr) first() uint64 {
 	n, _ := strconv.ParseUint(a.port, 10, 16) // ports has read it before
 	return n
 }
 
-// dials returns the dial text of each upstream.
-func (a *address) dials() []string {
+// Dials returns the dial text of each upstream.
+func (a *Addr) Dials() []string {
 	if a.last == 0 {
 		return []string{a.dial(a.port)}
 	}
-	list := make([]string, 0, a.count())
+	list := make([]string, 0, a.Count())
 	for p := a.first(); p <= a.last; p++ {
 		list = append(list, a.dial(strconv.FormatUint(p, 10)))
 	}
@@ -236,10 +249,10 @@ func (a *address) dials() []string {
 }
 
 // dial returns the dial text with a port.
-func (a *address) dial(port string) string {
+func (a *Addr) dial(port string) string {
 	text := a.host
 	switch {
-	case a.isFile():
+	case a.IsFile():
 	case strings.Contains(a.host, "{"):
 		if port != "" {
 			text += ":" + port
@@ -247,14 +260,14 @@ func (a *address) dial(port string) string {
 	default:
 		text = net.JoinHostPort(a.host, port)
 	}
-	if a.network != "" {
-		text = a.network + "/" + text
+	if a.Network != "" {
+		text = a.Network + "/" + text
 	}
 	return text
 }
 
-// isSRV reports whether an upstream is the name of SRV records, _service._proto.name, and not of a host.
-func isSRV(text string) bool {
+// IsSRV reports whether an upstream is the name of SRV records, _service._proto.name, and not of a host.
+func IsSRV(text string) bool {
 	if strings.ContainsAny(text, ":/") || !strings.HasPrefix(text, "_") {
 		return false
 	}

@@ -1,4 +1,4 @@
-package main
+package environment
 
 import (
 	"fmt"
@@ -9,9 +9,9 @@ import (
 // variable is one assignment of a file with environment variables.
 type variable struct{ key, value string }
 
-// loadEnvFiles sets the variables of the files, in order. What is already in
-// the environment stays.
-func loadEnvFiles(files []string) error {
+// Load sets the variables of the files, in order. What is already in the
+// environment stays.
+func Load(files []string) error {
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {

@@ -1,4 +1,6 @@
-package main
+// Package autosave keeps the document in a file, for --resume and for other
+// programs. The store is what is relied upon: the file follows within seconds.
+package autosave
 
 import (
 	"bufio"
@@ -13,35 +15,36 @@ import (
 	"go.uber.org/zap"
 )
 
-// autosave keeps the document in a file, for --resume and for other programs.
-// The store is what is relied upon: the file follows within seconds.
-type autosave struct {
-	file string
+// File is the file that follows the document. It is safe for concurrent use.
+type File struct {
+	name string
 	log  *zap.Logger
 
 	mu      sync.Mutex
 	pending *config.Doc
 	closed  bool
 	wake    chan struct{} // a document is pending
-	ending  chan struct{} // closed by close
+	ending  chan struct{} // closed by Close
 	done    chan struct{} // closed when nothing is written any more
 }
 
 // Writing a large document takes time from serving; it may take one part in
-// autosaveShare.
+// share.
 const (
-	autosaveDelay = 200 * time.Millisecond
-	autosaveShare = 50
+	delay = 200 * time.Millisecond
+	share = 50
 )
 
-func newAutosave(file string, log *zap.Logger) *autosave {
-	a := &autosave{file: file, log: log, wake: make(chan struct{}, 1), ending: make(chan struct{}), done: make(chan struct{})}
+// New makes the file that follows the document from now on; only Close ends
+// that.
+func New(name string, log *zap.Logger) *File {
+	a := &File{name: name, log: log, wake: make(chan struct{}, 1), ending: make(chan struct{}), done: make(chan struct{})}
 	go a.run()
 	return a
 }
 
-// changed notes the document after a change. It returns at once.
-func (a *autosave) changed(doc *config.Doc) {
+// Changed notes the document after a change. It returns at once.
+func (a *File) Changed(doc *config.Doc) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed || !wanted(doc) {
@@ -63,8 +66,8 @@ func wanted(doc *config.Doc) bool {
 	return persist.Kind() != config.Bool || persist.Bool()
 }
 
-// close writes what is pending and ends.
-func (a *autosave) close() {
+// Close writes what is pending and ends.
+func (a *File) Close() {
 	a.mu.Lock()
 	if !a.closed {
 		a.closed = true
@@ -74,10 +77,10 @@ func (a *autosave) close() {
 	<-a.done
 }
 
-func (a *autosave) run() {
+func (a *File) run() {
 	defer close(a.done)
 	defer a.save() // what is pending at the end
-	pause := autosaveDelay
+	pause := delay
 	for {
 		select {
 		case <-a.wake:
@@ -91,11 +94,11 @@ func (a *autosave) run() {
 		}
 		start := time.Now()
 		a.save()
-		pause = max(autosaveDelay, autosaveShare*time.Since(start))
+		pause = max(delay, share*time.Since(start))
 	}
 }
 
-func (a *autosave) save() {
+func (a *File) save() {
 	a.mu.Lock()
 	doc := a.pending
 	a.pending = nil
@@ -103,11 +106,11 @@ func (a *autosave) save() {
 	if doc == nil {
 		return
 	}
-	if err := writeDocument(a.file, doc.Root()); err != nil {
-		a.log.Error("unable to autosave config", zap.String("file", a.file), zap.Error(err))
+	if err := writeDocument(a.name, doc.Root()); err != nil {
+		a.log.Error("unable to autosave config", zap.String("file", a.name), zap.Error(err))
 		return
 	}
-	a.log.Info("autosaved config (load with --resume flag)", zap.String("file", a.file))
+	a.log.Info("autosaved config (load with --resume flag)", zap.String("file", a.name))
 }
 
 // writeDocument replaces a file by one with the document, so that a reader sees
