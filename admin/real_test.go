@@ -12,6 +12,7 @@ import (
 	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/admin/admintest"
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/standard"
 	"github.com/sluiceproxy/sluice/handlers/vars"
@@ -19,6 +20,7 @@ import (
 	"github.com/sluiceproxy/sluice/server"
 	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/storage/mem"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -44,23 +46,26 @@ func TestScenariosOnTheEngine(t *testing.T) {
 	module.Provide(services, upstream.NewTransports(upstream.TransportsConfig{}))
 	logSwitch := logs.NewSwitch(logs.ThisProcess())
 	module.Provide(services, logSwitch)
-	engine, err := server.New(server.Options{Table: table, Services: services, ReadFile: os.ReadFile,
+	store := mem.New(mem.Options{})
+	engine, err := server.New(server.Options{Journal: journal{store}, Table: table, Services: services, ReadFile: os.ReadFile,
 		Globals: vars.NewGlobal(), Sockets: listen.NewManager(listen.Options{}), Logs: logSwitch})
 	if err != nil {
 		t.Fatal(err)
 	}
 	stopped := make(chan struct{})
-	api := admin.New(admin.Deps{Engine: admin.FromEngine(engine), Table: table, Upstreams: pool.List, Stop: func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := engine.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := sockets.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-		close(stopped)
-	}})
+	language := caddyfiles{adapt.New(table, adapt.Words{Order: standard.DirectiveOrder(), Refused: standard.RefusedDirectives()})}
+	api := admin.New(admin.Deps{Engine: admin.FromEngine(engine), Store: store, Table: table, Upstreams: pool.List,
+		Adapters: map[string]admin.Adapter{"caddyfile": language}, Stop: func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			if err := engine.Shutdown(ctx); err != nil {
+				t.Error(err)
+			}
+			if err := sockets.Shutdown(ctx); err != nil {
+				t.Error(err)
+			}
+			close(stopped)
+		}})
 	sockets.Serve(api)
 	quiet := config.Edit{Whole: true, Value: config.NewNull()}
 	if _, err := engine.Apply(t.Context(), server.Change{Edit: quiet, Force: true, Verb: "load"}); err != nil {
@@ -71,7 +76,7 @@ func TestScenariosOnTheEngine(t *testing.T) {
 		t.Errorf("schema: %v %v", schema, err)
 	}
 	schema.Body.Close()
-	o := admintest.Options{URL: "http://" + host, Stopped: func(t *testing.T) {
+	o := admintest.Options{URL: "http://" + host, Features: []string{"caddyfile", "store"}, Stopped: func(t *testing.T) {
 		<-stopped
 		if conn, err := net.DialTimeout("tcp", host, time.Second); err == nil {
 			conn.Close()

@@ -248,7 +248,7 @@ func (a *API) findText(ctx context.Context, language string, upTo, digest uint64
 			if newest == 0 {
 				newest = r.Number
 			}
-			if r.Number == upTo || (r.Digest == digest && digest != 0) {
+			if r.Digest == digest && digest != 0 {
 				return r.Number, newest, nil
 			}
 		}

@@ -342,9 +342,24 @@ func TestKeepText(t *testing.T) {
 	f.wantText(textPath, commented)
 	f.api.KeepText("caddyfile", []byte(ho), config.NewNull(), server.Report{Revision: number - 1})
 	f.wantText(textPath, commented) // a late one
+
+	// Loads of which the API is not told because a revision has them.
+	for _, text := range []string{ho, "# from a file\n" + hi} {
+		out, err := f.lang.Adapt([]byte(text), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.engine.Apply(t.Context(), server.Change{Verb: "load", Edit: config.Edit{Whole: true, Value: out.Root},
+			Source: []byte(text), SourceType: "caddyfile"}); err != nil {
+			t.Fatal(err)
+		}
+		f.wantText(textPath, text)
+		number++
+	}
+
 	f.want(f.do("PATCH", hiBody, `"x"`), 200, "")
 	f.api.KeepText("caddyfile", []byte(ho), nil, server.Report{Revision: number + 1})
-	f.want(f.do("GET", textPath, nil), 409, "the document was changed since revision 1, which was the last that was made from a caddyfile; /revisions/1?format=caddyfile gives that text")
+	f.want(f.do("GET", textPath, nil), 409, "the document was changed since revision 3, which was the last that was made from a caddyfile; /revisions/3?format=caddyfile gives that text")
 }
 
 // TestPureTexts counts how often the adapter runs.

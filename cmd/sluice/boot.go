@@ -32,9 +32,11 @@ func (p *process) boot(ctx context.Context, last, first *beginning) error {
 	if first.root == nil {
 		return withHint(p.spare.open(nil, p.dirs))
 	}
-	_, err = p.host.apply(ctx, server.Change{
-		Edit: config.Edit{Whole: true, Value: first.root.Clone()}, Verb: first.verb, Origin: first.origin, Force: true,
-	})
+	change := server.Change{Edit: config.Edit{Whole: true, Value: first.root.Clone()}, Verb: first.verb, Origin: first.origin, Force: true}
+	if first.file != nil {
+		change.Source, change.SourceType = first.file.Source()
+	}
+	_, err = p.host.apply(ctx, change)
 	var rejected *server.Rejected
 	switch {
 	case err == nil:
@@ -46,7 +48,7 @@ func (p *process) boot(ctx context.Context, last, first *beginning) error {
 	case first.stored:
 		return p.standBy(doc, revision, rejected.Problems)
 	case first.file != nil:
-		err = first.file.located(rejected.Problems)
+		err = first.file.Locate(rejected.Problems)
 	}
 	return fmt.Errorf("loading initial config: %w", withHint(err))
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
 	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/internal/memory"
@@ -164,17 +165,17 @@ func (h *host) record(c server.Change, r server.Report, err error) {
 	memory.GiveBack(r.Built)
 }
 
-// load puts a whole document into force. It is for the start, signals and the
+// load puts the document of a file into force. It is for signals and the
 // watcher; requests go through Apply.
-func (h *host) load(ctx context.Context, root *config.Node, origin string, force bool) (server.Report, error) {
-	report, err := h.apply(ctx, server.Change{
-		Edit: config.Edit{Whole: true, Value: root}, Verb: storage.VerbLoad, Origin: origin, Force: force,
-	})
+func (h *host) load(ctx context.Context, f *configfile.File, force bool) error {
+	c := server.Change{Edit: config.Edit{Whole: true, Value: f.Root.Clone()}, Verb: storage.VerbLoad, Origin: f.Origin(), Force: force}
+	c.Source, c.SourceType = f.Source()
+	_, err := h.apply(ctx, c)
 	var rejected *server.Rejected
 	if errors.As(err, &rejected) {
-		return report, rejected.Problems
+		return f.Locate(rejected.Problems)
 	}
-	return report, err
+	return err
 }
 
 var _ admin.Engine = (*host)(nil)

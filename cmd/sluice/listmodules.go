@@ -25,7 +25,7 @@ func (p *program) listModulesCommand() *cobra.Command {
 		Example: `  sluice list-modules
   sluice list-modules --json`,
 		RunE: own(func(*cobra.Command, []string) error {
-			table, err := newTable()
+			table, err := p.modules()
 			if err != nil {
 				return err
 			}

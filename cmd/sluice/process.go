@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
 	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/autosave"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
@@ -152,6 +153,7 @@ func (p *process) serveAdmin(eng *server.Engine) error {
 		Schema:    func() schema.Schema { return documentSchema(p.table) },
 		Metrics:   registry,
 		Upstreams: p.pool.List,
+		Adapters:  map[string]admin.Adapter{configfile.Caddyfile: apiAdapter{p.files}},
 		Stop:      func() { p.stopOnce.Do(func() { close(p.stop) }) },
 		Ready:     p.host.ready,
 		Log:       p.logs.Core("admin.api"),
@@ -177,7 +179,7 @@ func (p *process) afterStart(ctx context.Context, first *beginning) {
 		p.printFirstSteps()
 	}
 	if p.opts.watch {
-		if first.file == nil || first.file.file == "-" {
+		if first.file == nil || !first.file.Watch().Possible() {
 			p.log.Warn("there is no config file to watch", zap.Bool("resume", p.opts.resume))
 			return
 		}

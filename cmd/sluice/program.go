@@ -6,8 +6,13 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/adminclient"
+	"github.com/sluiceproxy/sluice/config/adapt"
+	"github.com/sluiceproxy/sluice/config/caddyfile"
+	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/spf13/cobra"
@@ -32,11 +37,17 @@ type program struct {
 	// start, before any file with variables was read.
 	defaultAdmin string
 	notifySocket string
+	// modules lists the modules of the program; files reads config files.
+	modules func() (*module.Table, error)
+	files   *configfile.Reader
 }
 
 func thisProgram() *program {
-	return &program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		defaultAdmin: adminclient.DefaultAddress(os.LookupEnv), notifySocket: os.Getenv("NOTIFY_SOCKET")}
+	p := &program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		defaultAdmin: adminclient.DefaultAddress(os.LookupEnv), notifySocket: os.Getenv("NOTIFY_SOCKET"),
+		modules: sync.OnceValues(newTable)}
+	p.files = &configfile.Reader{Stdin: p.stdin, Adapter: sync.OnceValues(p.newAdapter), LookupEnv: os.LookupEnv, Files: caddyfile.OSFiles()}
+	return p
 }
 
 // failure is a command's own error. What is not a failure is a mistake in the
@@ -110,12 +121,20 @@ func (p *program) logProcess() logs.Process {
 // says.
 func problemFields(err error) []zap.Field {
 	var ps schema.Problems
-	if !errors.As(err, &ps) || len(ps) < 2 {
-		return nil
+	var adapting adapt.Errors
+	var lines []string
+	switch {
+	case errors.As(err, &ps):
+		for _, one := range ps {
+			lines = append(lines, one.String())
+		}
+	case errors.As(err, &adapting):
+		for _, one := range adapting {
+			lines = append(lines, one.Text)
+		}
 	}
-	lines := make([]string, len(ps))
-	for i, one := range ps {
-		lines[i] = one.String()
+	if len(lines) < 2 {
+		return nil
 	}
 	return []zap.Field{zap.Strings("problems", lines)}
 }

@@ -24,7 +24,7 @@ that write documents; or that of the config of one module.`,
 		Example: `  sluice schema > sluice.schema.json
   sluice schema http.handlers.reverse_proxy`,
 		RunE: own(func(_ *cobra.Command, args []string) error {
-			table, err := newTable()
+			table, err := p.modules()
 			if err != nil {
 				return err
 			}

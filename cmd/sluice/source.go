@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"sync"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
 	"github.com/sluiceproxy/sluice/server"
 	"github.com/sluiceproxy/sluice/storage"
 	"go.uber.org/zap"
@@ -37,12 +40,20 @@ func (s *source) changed(p *program, c server.Change) {
 	if file == "" {
 		return
 	}
-	if c.Verb == storage.VerbLoad {
-		if f, err := p.readConfig(file, adapter); err == nil && f.root.Digest() == c.Edit.Value.Digest() {
-			return
-		}
+	if c.Verb == storage.VerbLoad && says(p, file, adapter, c) {
+		return
 	}
 	s.set("", "")
+}
+
+// says reports whether a file says now what a change made of the document.
+func says(p *program, file, adapter string, c server.Change) bool {
+	if c.Source != nil && c.SourceType == configfile.LanguageOf(file, adapter) { // to adapt it again takes longer
+		text, err := os.ReadFile(file)
+		return err == nil && bytes.Equal(text, c.Source)
+	}
+	f, err := p.files.Read(file, adapter)
+	return err == nil && f.Root.Digest() == c.Edit.Value.Digest()
 }
 
 // reloadSource loads the file again, for SIGUSR1.
@@ -53,10 +64,11 @@ func (p *process) reloadSource(ctx context.Context) {
 		return
 	}
 	log := p.log.With(zap.String("config_file", file))
-	f, err := p.readConfig(file, adapter)
+	f, err := p.files.Read(file, adapter)
 	if err == nil {
+		logWarnings(log, f, language(f))
 		log.Info("config file is loaded again on SIGUSR1")
-		if _, err = p.host.load(ctx, f.root, f.origin(), true); err != nil {
+		if err = p.host.load(ctx, f, true); err != nil {
 			err = fmt.Errorf("loading the config file: %w", err)
 		}
 	}

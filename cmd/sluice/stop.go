@@ -23,11 +23,11 @@ func (t *target) flags(cmd *cobra.Command) {
 func (p *program) client(t target) (*adminclient.Client, error) {
 	var root *config.Node
 	if t.address == "" && (t.config != "" || t.adapter != "") {
-		c, err := p.readConfig(t.config, t.adapter)
+		f, err := p.files.Read(t.config, t.adapter)
 		if err != nil {
 			return nil, err
 		}
-		root = c.root
+		root = f.Root
 	}
 	a, err := adminclient.Address(t.address, root, p.defaultAdmin)
 	if err != nil {

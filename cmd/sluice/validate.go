@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/server"
@@ -37,22 +38,22 @@ running instance or store is touched.`,
 }
 
 // check does all that loading the document would do, short of opening anything.
-func (p *program) check(c *configFile) error {
+func (p *program) check(c *configfile.File) error {
 	w, err := p.newWorld()
 	if err != nil {
 		return err
 	}
-	if _, err := config.NewDoc(c.root); err != nil {
-		return fmt.Errorf("the configuration in %s is not valid: %w", c.file, err)
+	if _, err := config.NewDoc(c.Root); err != nil {
+		return fmt.Errorf("the configuration in %s is not valid: %w", c.Name, err)
 	}
 	module.Provide(w.services, &server.Process{Logs: w.logs})
-	res := w.builder().Build(nil, server.RootID, c.root, module.Options{})
-	for _, one := range c.located(res.Warnings) {
+	res := w.builder().Build(nil, server.RootID, c.Root, module.Options{})
+	for _, one := range c.Locate(res.Warnings) {
 		w.logs.Core("").Warn("config warning", zap.String("file", one.File), zap.Int("line", one.Line), zap.String("pointer", one.Pointer), zap.String("warning", one.Message))
 	}
 	_ = w.logs.Sync()
 	if len(res.Problems) > 0 {
-		return fmt.Errorf("the configuration in %s is not valid: %w", c.file, c.located(res.Problems))
+		return fmt.Errorf("the configuration in %s is not valid: %w", c.Name, c.Locate(res.Problems))
 	}
 	return nil
 }

@@ -1,50 +1,48 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"os"
 	"time"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
 	"go.uber.org/zap"
 )
 
 // watchInterval is the time between two looks at the config file.
 const watchInterval = time.Second
 
-// watch loads the file whenever it changes. A file that cannot be read or is
-// not JSON, perhaps because it is just being written, is looked at again.
-func (p *process) watch(ctx context.Context, last *configFile) {
-	log := p.logs.Core("watcher").With(zap.String("config_file", last.file))
+// watch loads the file whenever it, or a file that it imports, changes to
+// another document. A file that is broken, perhaps because it is just being
+// written, is looked at again.
+func (p *process) watch(ctx context.Context, first *configfile.File) {
+	log := p.logs.Core("watcher").With(zap.String("config_file", first.Name))
 	log.Info("watching config file for changes")
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
-	text, complained := last.text, ""
+	files, loaded := first.Watch(), first.Root.Digest()
+	first = nil // it may be large
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		now, err := os.ReadFile(last.file)
-		if err == nil && bytes.Equal(now, text) {
-			complained = ""
-			continue
-		}
-		f, err := p.readConfig(last.file, p.opts.adapter)
+		f, err := files.Poll()
 		if err != nil {
-			if err.Error() != complained {
-				complained = err.Error()
-				log.Error("cannot read the changed config file; watching goes on", zap.Error(err))
-			}
+			log.Error("cannot read the changed config file; watching goes on", append(problemFields(err), zap.Error(err))...)
 			continue
 		}
-		text, complained = f.text, ""
+		if f == nil || f.Root.Digest() == loaded {
+			continue
+		}
+		logWarnings(log, f, language(f))
 		log.Info("config file changed; reloading")
-		if _, err := p.host.load(ctx, f.root, f.origin(), false); err != nil {
+		loaded = f.Root.Digest()
+		if err := p.host.load(ctx, f, false); err != nil {
 			log.Error("applying latest config", append(problemFields(err), zap.Error(err))...)
+			loaded = 0 // so that any change is a new try
 			continue
 		}
-		p.source.set(last.file, p.opts.adapter)
+		p.source.set(p.opts.config, p.opts.adapter)
 	}
 }

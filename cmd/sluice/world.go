@@ -36,7 +36,7 @@ func newTable() (*module.Table, error) {
 }
 
 func (p *program) newWorld() (*world, error) {
-	table, err := newTable()
+	table, err := p.modules()
 	if err != nil {
 		return nil, err
 	}

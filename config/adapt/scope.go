@@ -202,6 +202,9 @@ func (r *run) refusedDirective(name caddyfile.Token) error {
 	return name.Errf("directive '%s' is not supported yet: %s", name.Text, why)
 }
 
+// maxPlaces bounds what a short text can make of ranges and of imports.
+const maxPlaces = 2 << 20
+
 // directive runs one directive.
 func (s *scope) directive(seg caddyfile.Segment) ([]any, error) {
 	s.remember(seg)
@@ -215,6 +218,12 @@ func (s *scope) directive(seg caddyfile.Segment) ([]any, error) {
 	made, err := dir.Read(&module.Use{Assembly: s, Token: name}, d)
 	if err != nil {
 		return nil, within(name, placed(d.Token(), err))
+	}
+	if d.Next() {
+		return nil, within(name, d.ArgErr())
+	}
+	if len(s.places) > maxPlaces {
+		return nil, name.Errf("the document of this Caddyfile is too large: more than %d objects and lists up to here", maxPlaces)
 	}
 	return made, nil
 }

@@ -122,6 +122,7 @@ func (s *scope) siteDirective(seg caddyfile.Segment, braces bool) error {
 	if err != nil {
 		return err
 	}
+	s.pile.bound = s.pile.bound || name.Text == "bind"
 	for _, v := range made {
 		s.pile.put(name, v)
 	}
@@ -142,5 +143,4 @@ func (p *pile) put(name caddyfile.Token, v any) {
 			p.routes = append(p.routes, one)
 		}
 	}
-	p.bound = p.bound || name.Text == "bind"
 }

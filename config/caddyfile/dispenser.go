@@ -1,6 +1,9 @@
 package caddyfile
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Dispenser is a cursor over the tokens of a directive, or of several. It
 // starts before the first token. A token that its methods call current is the
@@ -31,6 +34,16 @@ func (d *Dispenser) Next() bool {
 	}
 	d.cursor++
 	return true
+}
+
+// Drop takes the current token out, so that the one before it is current and
+// the one after it follows that.
+func (d *Dispenser) Drop() {
+	if d.cursor < 0 || d.cursor >= len(d.tokens) {
+		return
+	}
+	d.tokens = slices.Concat(d.tokens[:d.cursor], d.tokens[d.cursor+1:])
+	d.cursor--
 }
 
 // Prev goes to the token before.
@@ -229,9 +242,12 @@ func (d *Dispenser) Over(tokens []Token) *Dispenser {
 }
 
 // Warnf gives a warning at the current token.
-func (d *Dispenser) Warnf(format string, args ...any) {
+func (d *Dispenser) Warnf(format string, args ...any) { d.WarnAt(d.Token(), format, args...) }
+
+// WarnAt gives a warning at a token.
+func (d *Dispenser) WarnAt(t Token, format string, args ...any) {
 	if d.Warn != nil {
-		d.Warn(Warning{d.File(), d.Line(), fmt.Sprintf(format, args...)})
+		d.Warn(Warning{t.File(), int(t.Line), fmt.Sprintf(format, args...)})
 	}
 }
 

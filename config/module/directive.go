@@ -115,14 +115,17 @@ type Match struct {
 	Path string
 }
 
-// Match reads a matcher token, if the next argument is one: "*", a path, or the
-// name of a matcher. Only the first argument of a directive can be one.
+// Match takes a matcher token out of the line, if the next argument is one: "*",
+// a path, or the name of a matcher. Only the first argument of a directive can be
+// one. What d stands on stays, so that an error about missing arguments names
+// the directive.
 func (u *Use) Match(d *caddyfile.Dispenser) (Match, error) {
 	next, ok := d.Peek()
 	if !ok || !d.Token().SameLine(next) || next.Opens() || !IsMatcher(next.Text) {
 		return Match{}, nil
 	}
 	d.NextArg()
+	d.Drop()
 	return u.MatchOf(next)
 }
 

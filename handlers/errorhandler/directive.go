@@ -23,9 +23,6 @@ func readError(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 	case len(args) == 2:
 		cfg.Error, cfg.StatusCode = args[0], module.WeakString(args[1])
 	default:
-		if len(args) == 0 && m.Given {
-			d.Prev() // the error is about the directive, not about its matcher
-		}
 		return nil, d.ArgErr()
 	}
 	if err := lines.Parse(d, &cfg); err != nil {

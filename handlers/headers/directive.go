@@ -55,9 +55,7 @@ func readHeader(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 		made = append(made, h)
 	}
 	if len(made) == 0 {
-		d.Reset() // the warning is about the first line
-		d.Next()
-		d.Warnf("header without a field changes nothing")
+		d.WarnAt(u.Token, "header without a field changes nothing")
 		return nil, nil
 	}
 	return u.Route(m, made...), nil
@@ -177,9 +175,6 @@ func readRequestHeader(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 		return nil, err
 	}
 	if !d.NextArg() {
-		if m.Given {
-			d.Prev() // the error is about the directive, not about its matcher
-		}
 		return nil, d.ArgErr()
 	}
 	field := d.Token()

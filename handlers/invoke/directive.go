@@ -12,9 +12,6 @@ func readInvoke(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 		return nil, err
 	}
 	if !d.NextArg() {
-		if m.Given {
-			d.Prev() // the error is about the directive, not about its matcher
-		}
 		return nil, d.ArgErr()
 	}
 	name := d.Token()

@@ -42,22 +42,13 @@ func readMethod(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 		return nil, err
 	}
 	if !d.NextArg() {
-		return nil, missing(d, m)
+		return nil, d.ArgErr()
 	}
 	cfg := Config{Method: d.Val()}
 	if d.Next() {
 		return nil, d.ArgErr()
 	}
 	return u.One(m, "rewrite", &cfg)
-}
-
-// missing is the error for a directive without arguments. It names the
-// directive and not the matcher, which is no argument.
-func missing(d *caddyfile.Dispenser, m module.Match) error {
-	if m.Given {
-		d.Prev()
-	}
-	return d.ArgErr()
 }
 
 func unexpectedBlock(d *caddyfile.Dispenser) error {

@@ -16,7 +16,7 @@ func readURI(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 		return nil, err
 	}
 	if !d.NextArg() {
-		return nil, missing(d, m)
+		return nil, d.ArgErr()
 	}
 	kind, err := manipulationOf(d.Token())
 	if err != nil {

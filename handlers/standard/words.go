@@ -18,7 +18,7 @@ func DirectiveOrder() []string {
 // user.
 func RefusedDirectives() map[string]string {
 	return map[string]string{
-		"tls":  "this version serves plain HTTP; write http:// in front of the site's addresses",
-		"fs":   "file systems come with file_server, in a later version",
+		"tls": "this version serves plain HTTP; write http:// in front of the site's addresses",
+		"fs":  "file systems come with file_server, in a later version",
 	}
 }

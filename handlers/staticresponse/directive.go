@@ -43,7 +43,7 @@ func readRespond(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 	case len(args) == 2:
 		cfg.Body, cfg.StatusCode = args[0], module.WeakString(args[1])
 	default:
-		return nil, wrongArgs(d, m, len(args))
+		return nil, d.ArgErr()
 	}
 	if err := respondLines.Parse(d, &cfg); err != nil {
 		return nil, err
@@ -55,15 +55,6 @@ func readRespond(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 func isStatus(text string) bool {
 	n, err := strconv.Atoi(text)
 	return err == nil && n > 0 && len(text) == 3
-}
-
-// wrongArgs is the error for n arguments. It names the directive if there are
-// none, and not the matcher, which is no argument.
-func wrongArgs(d *caddyfile.Dispenser, m module.Match, n int) error {
-	if n == 0 && m.Given {
-		d.Prev()
-	}
-	return d.ArgErr()
 }
 
 var respondLines = caddyfile.Options[Config]{

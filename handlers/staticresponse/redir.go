@@ -18,7 +18,7 @@ func readRedir(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 	args := d.RemainingArgTokens()
 	switch {
 	case len(args) == 0:
-		return nil, wrongArgs(d, m, 0)
+		return nil, d.ArgErr()
 	case d.OpensBlock():
 		d.Next()
 		return nil, d.ArgErr()

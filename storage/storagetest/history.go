@@ -125,10 +125,26 @@ func checkWindow(t *testing.T, m *Model, first uint64) {
 	m.CheckLoad(t)
 }
 
+// testPruneBytes fills a store with documents, and one with small documents
+// that were made from large texts.
 func testPruneBytes(t *testing.T, mk Maker) {
+	pad := strings.Repeat("p", 5000)
+	t.Run("documents", func(t *testing.T) {
+		pruneBytes(t, mk, func(i int) storage.Edit {
+			return storage.Edit{Verb: storage.VerbLoad, Body: fmt.Appendf(nil, `{"i":%d,"pad":"%s"}`, i, pad)}
+		})
+	})
+	t.Run("sources", func(t *testing.T) {
+		pruneBytes(t, mk, func(i int) storage.Edit {
+			return storage.Edit{Verb: storage.VerbLoad, Body: fmt.Appendf(nil, `{"i":%d}`, i), Source: fmt.Appendf(nil, "i %d # %s", i, pad), SourceType: "toy"}
+		})
+	})
+}
+
+func pruneBytes(t *testing.T, mk Maker, edit func(i int) storage.Edit) {
 	m := open(t, mk, storage.Limits{MaxBytes: 200_000})
 	for i := range 100 {
-		load := storage.Edit{Verb: storage.VerbLoad, Body: fmt.Appendf(nil, `{"i":%d,"pad":"%s"}`, i, strings.Repeat("p", 5000))}
+		load := edit(i)
 		m.MustCommit(t, load, Put("k", i), load, Put("k", -i))
 	}
 	// A store may prune in the background: wait for it, but not for ever.
@@ -146,7 +162,7 @@ func testPruneBytes(t *testing.T, mk Maker) {
 		}
 	}
 	if len(revs) < 2 || len(revs) > 90 {
-		t.Fatalf("200 kB of 5 kB documents leave %d revisions", len(revs))
+		t.Fatalf("200 kB of 5 kB edits leave %d revisions", len(revs))
 	}
 	if mk.Reopen != nil { // now nothing happens in the background
 		m.Store = mk.Reopen(t, m.Store)

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package fsys
+
+const nonblock = 0
