@@ -50,6 +50,9 @@ type Exchange struct {
 	// Trace, if set, is called for each handler of a route before it runs, with
 	// its module name and its config.
 	Trace func(name string, node *config.Node)
+	// Upstream is the response of an upstream that is being handled by routes
+	// instead of being passed on; nil outside such routes.
+	Upstream UpstreamResponse
 	// Chains are dropped by Release; the route package adds to them.
 	Chains []interface{ Drop() }
 
@@ -68,6 +71,15 @@ type Exchange struct {
 	chainSpace           [4]interface{ Drop() }
 	scopes               []vars.Scope
 	scopeSpace           [2]vars.Scope
+}
+
+// UpstreamResponse is a response that a proxy has got and not passed on yet.
+type UpstreamResponse interface {
+	// Header is its header fields, without those that belong to the upstream's
+	// connection or frame its body. They must not be changed.
+	Header() http.Header
+	// Copy answers with it, with another status unless that is 0.
+	Copy(w http.ResponseWriter, r *http.Request, status int) error
 }
 
 // Client computes who sent a request: the peer, or whom a trusted proxy names.

@@ -12,7 +12,9 @@ import (
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/internal/metrics"
 	"github.com/sluiceproxy/sluice/internal/netaddr"
+	"github.com/sluiceproxy/sluice/internal/telemetry"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/logs"
@@ -69,6 +71,7 @@ type App struct {
 	wants               []listen.Want
 	spoken              []wire.Protocols // what is spoken at each of wants
 	owners              []*boundServer   // whose each of wants is
+	metering            metering
 }
 
 // boundServer is a server under its name within one app.
@@ -76,12 +79,17 @@ type boundServer struct {
 	*Server
 	name    string
 	process *Process
+	meter   *serverMeter // nil if its requests are not measured
 }
 
 // Process is what the servers of all generations share.
 type Process struct {
 	// Logs is where loggers come from.
 	Logs *logs.Switch
+	// requests is the metrics of requests, and telemetry where they may be pushed
+	// to; nil where nothing runs.
+	requests  *metrics.Requests
+	telemetry *telemetry.Telemetry
 	// stopAt is when the process will stop serving, in Unix nanoseconds; 0 while
 	// it is not about to.
 	stopAt atomic.Int64
@@ -115,6 +123,10 @@ func compileApp(env *module.Env, c *AppConfig) (any, error) {
 	}
 	if len(ps) > 0 {
 		return nil, ps
+	}
+	app.metered(c)
+	if c.Metrics != nil && c.Metrics.OTLP && process.requests != nil {
+		env.Own(process.telemetry.Metrics(process.requests.Gatherer()))
 	}
 	return app, nil
 }

@@ -282,6 +282,7 @@ func (e *Engine) swap(b *batch, revision uint64, plan *listen.Plan) {
 	}
 	e.opt.Logs.Use(g.root.logs)
 	e.current.Store(g)
+	e.process.requests.Use(g.root.app.metering.view, g.root.app.metering.series)
 	for _, m := range b.members {
 		startAll(m.result.New)
 	}

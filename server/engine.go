@@ -14,6 +14,8 @@ import (
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/internal/metrics"
+	"github.com/sluiceproxy/sluice/internal/telemetry"
 	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/logs"
 )
@@ -33,6 +35,10 @@ type Options struct {
 	Sockets *listen.Manager
 	// Logs is where loggers come from. Required.
 	Logs *logs.Switch
+	// Metrics is the process's metrics, and Telemetry where they and traces may
+	// be sent; nil is one of the engine's own. Both become services.
+	Metrics   *metrics.Registry
+	Telemetry *telemetry.Telemetry
 	// Now is the clock; nil is the real one.
 	Now func() time.Time
 	// QueueLimit bounds how many changes may wait. Default: 1024.
@@ -73,7 +79,10 @@ func New(opt Options) (*Engine, error) {
 	if opt.Services == nil {
 		opt.Services = module.Services{}
 	}
-	e := &Engine{opt: opt, process: &Process{Logs: opt.Logs}, queue: make(chan *ticket, opt.QueueLimit), closing: make(chan struct{}), done: make(chan struct{})}
+	if err := opt.addMetrics(); err != nil {
+		return nil, err
+	}
+	e := &Engine{opt: opt, process: &Process{Logs: opt.Logs, requests: opt.Metrics.Requests(), telemetry: opt.Telemetry}, queue: make(chan *ticket, opt.QueueLimit), closing: make(chan struct{}), done: make(chan struct{})}
 	module.Provide(opt.Services, e.process)
 	e.builder = &module.Builder{
 		Table:   opt.Table,
@@ -91,6 +100,22 @@ func New(opt Options) (*Engine, error) {
 	e.current.Store(&Generation{doc: doc, root: &root{app: &App{}}, revision: opt.Revision, started: opt.Now(), binds: &bindings{}})
 	go e.applier()
 	return e, nil
+}
+
+// addMetrics makes what was left to the engine.
+func (o *Options) addMetrics() error {
+	if o.Metrics == nil {
+		var err error
+		if o.Metrics, err = metrics.New(metrics.Config{}); err != nil {
+			return fmt.Errorf("making the registry of metrics: %w", err)
+		}
+	}
+	if o.Telemetry == nil {
+		o.Telemetry = telemetry.New(telemetry.Config{})
+	}
+	module.Provide(o.Services, o.Metrics)
+	module.Provide(o.Services, o.Telemetry)
+	return nil
 }
 
 // Current is what serves now. It never waits for a change under way.
@@ -162,8 +187,14 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	}
 	err := errors.Join(e.opt.Sockets.Close(ctx), e.front.close(ctx))
 	e.retireLast()
-	return err
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+	defer cancel()
+	return errors.Join(err, e.opt.Telemetry.Wait(flush))
 }
+
+// flushTime is how long the last traces and metrics may take to be sent when the
+// process stops.
+const flushTime = 5 * time.Second
 
 func wait(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)

@@ -42,6 +42,7 @@ type Server struct {
 	access    *logs.Access
 	https     AutoHTTPSConfig
 	strictSNI bool
+	metrics   *MetricsConfig
 }
 
 // listenAddr is one socket that a server wants, and what it speaks there.
@@ -57,6 +58,10 @@ func compileServer(env *module.Env, c *ServerConfig) (*Server, error) {
 		routes:    c.Routes.Value(),
 		https:     c.AutomaticHTTPS,
 		named:     map[string]*route.Route{},
+		metrics:   c.Metrics,
+	}
+	if c.Metrics != nil {
+		env.Warn("/metrics", "metrics in a server is an older place; use apps.http.metrics")
 	}
 	for h1, row := range s.settings {
 		for h2 := range row {

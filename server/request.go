@@ -17,6 +17,7 @@ import (
 type request struct {
 	exchange handlers.Exchange
 	response handlers.ResponseWriter
+	measure  measure
 	pin      pin
 	server   *boundServer
 	snapshot logs.Snapshot
@@ -37,9 +38,9 @@ var serverName = []string{"sluice"}
 // serve handles one request on a pinned generation.
 func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globals vars.Scope, now time.Time) {
 	q := &request{pin: p, server: b}
-	q.response.Reset(w)
 	x := &q.exchange
 	x.Server, x.Client, x.Start, x.Response, x.Globals, x.End = b, b.Server, now, &q.response, globals, primaryEnd
+	q.response.Reset(q.measure.begin(q, w, r))
 	if r.Body != nil && r.Body != http.NoBody {
 		q.body = handlers.NewCountingBody(r.Body)
 		x.Body = q.body
@@ -61,7 +62,9 @@ func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globa
 		q.handleError(&q.response, r, err)
 		return
 	}
-	if err := b.routes.Serve(&q.response, r, primaryEnd); err != nil {
+	err := b.routes.ServeObserved(&q.response, r, primaryEnd, q.measure.observer())
+	q.measure.end(err)
+	if err != nil {
 		q.handleError(&q.response, r, err)
 	}
 }
@@ -89,6 +92,7 @@ func (b *boundServer) admit(r *http.Request) error {
 // handler cuts the connection by a panic.
 func (q *request) finish(r *http.Request) {
 	failure := recover()
+	q.measure.cut(failure)
 	if failure != nil && failure != http.ErrAbortHandler {
 		q.logPanic(r, failure)
 		failure = http.ErrAbortHandler

@@ -23,8 +23,8 @@ type AppConfig struct {
 	// Servers are the HTTP servers, by a name of your choice that shows up in
 	// logs, metrics and error texts.
 	Servers map[string]module.Ref[*Server] `json:"servers" module:"=http.server" null:"refuse"`
-	// Metrics of requests come with a later version.
-	Metrics module.Later `json:"metrics"`
+	// Metrics turns metrics of requests on, even if it is empty.
+	Metrics *MetricsConfig `json:"metrics"`
 }
 
 // ServerConfig is one HTTP server.
@@ -120,8 +120,9 @@ type ServerConfig struct {
 	ListenProtocols [][]string `json:"listen_protocols"`
 	// Allow0RTT lets QUIC carry early data. Without HTTP/3 it has no effect.
 	Allow0RTT *bool `json:"allow_0rtt"`
-	// Metrics of requests come with a later version.
-	Metrics module.Later `json:"metrics"`
+	// Metrics is an older place of apps.http.metrics: it turns metrics on for the
+	// whole app, and its per_host counts.
+	Metrics *MetricsConfig `json:"metrics"`
 }
 
 // ErrorsConfig is the routes for errors.

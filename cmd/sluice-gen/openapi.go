@@ -190,6 +190,12 @@ func response(r admin.ResponseDoc) apiResponse {
 		}
 		out.Content = map[string]apiMedia{r.Type: {s}}
 	}
+	for _, m := range r.Also {
+		if out.Content == nil {
+			out.Content = map[string]apiMedia{}
+		}
+		out.Content[m.Type] = apiMedia{m.Schema}
+	}
 	return out
 }
 

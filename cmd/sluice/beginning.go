@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/journal"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/storage"
@@ -18,7 +19,7 @@ type beginning struct {
 	// stored says that it is the last revision.
 	stored bool
 	// file is where it was read, nil if not from a file.
-	file *configFile
+	file *configfile.File
 	// origin and verb are for the history.
 	origin, verb string
 }
@@ -44,7 +45,7 @@ func (p *process) lastDocument(ctx context.Context) (*beginning, error) {
 }
 
 // chooseStart finds the document to start with: --resume, --config, --revision,
-// else the last revision, else none.
+// a Caddyfile in the working directory, the last revision, or none.
 func (p *process) chooseStart(ctx context.Context, last *beginning) (*beginning, error) {
 	o := p.opts
 	if o.resume {
@@ -54,22 +55,33 @@ func (p *process) chooseStart(ctx context.Context, last *beginning) (*beginning,
 		}
 		p.log.Info("no autosave file exists", zap.String("autosave_file", p.dirs.AutosaveFile()))
 	}
-	if o.config != "" {
-		f, err := p.readConfig(o.config, o.adapter)
-		if err != nil {
-			return nil, err
-		}
-		p.log.Info("using config from file", zap.String("file", f.file))
-		p.source.set(o.config, o.adapter)
-		return &beginning{root: f.root, file: f, origin: f.origin(), verb: storage.VerbLoad}, nil
-	}
-	if file := workingCaddyfile(); file != "" {
-		p.log.Warn("the Caddyfile in the working directory is ignored: this version reads JSON only; turn it into JSON and name that with --config", zap.String("file", file))
-	}
-	if o.revision != 0 {
+	switch {
+	case o.document != nil:
+		return &beginning{root: o.document, origin: "command line", verb: storage.VerbLoad}, nil
+	case o.config != "":
+		p.log.Info("using config from file", zap.String("file", o.config))
+		return p.fromFile(o.config)
+	case o.revision != 0:
 		return p.oldRevision(ctx, o.revision)
+	case o.bestEffort: // which is for the last revision
+		return last, nil
+	}
+	if file := configfile.InWorkingDirectory(); file != "" {
+		p.log.Info("using the Caddyfile in the working directory", zap.String("file", file))
+		return p.fromFile(file)
 	}
 	return last, nil
+}
+
+// fromFile starts with a file, and remembers it.
+func (p *process) fromFile(name string) (*beginning, error) {
+	f, err := p.files.Read(name, p.opts.adapter)
+	if err != nil {
+		return nil, err
+	}
+	logWarnings(p.log, f, language(f))
+	p.source.set(name, p.opts.adapter)
+	return &beginning{root: f.Root, file: f, origin: f.Origin(), verb: storage.VerbLoad}, nil
 }
 
 // resumed is what --resume starts with: the last revision, else the autosaved
@@ -77,7 +89,7 @@ func (p *process) chooseStart(ctx context.Context, last *beginning) (*beginning,
 func (p *process) resumed(last *beginning) (*beginning, error) {
 	var b *beginning
 	file := p.dirs.AutosaveFile()
-	switch f, err := p.readConfig(file, jsonAdapter); {
+	switch f, err := p.files.Read(file, configfile.JSON); {
 	case last.root != nil:
 		b = last
 		p.log.Info("resuming from the last revision")
@@ -86,7 +98,7 @@ func (p *process) resumed(last *beginning) (*beginning, error) {
 	case err != nil:
 		return nil, err
 	default:
-		b = &beginning{root: f.root, file: nil, origin: "autosaved document", verb: storage.VerbLoad}
+		b = &beginning{root: f.Root, file: nil, origin: "autosaved document", verb: storage.VerbLoad}
 		p.log.Info("resuming from last configuration", zap.String("autosave_file", file))
 	}
 	if p.opts.config != "" {
@@ -132,6 +144,6 @@ func (p *process) warnOfEdits(last, first *beginning, revision uint64) {
 		return // the file itself was changed
 	}
 	p.log.Warn(fmt.Sprintf("starting with %s, which differs from revision %d; that revision is kept, and `%s rollback %d` brings it back",
-		first.file.file, revision, name, revision),
+		first.file.Name, revision, name, revision),
 		zap.Uint64("revision", revision), zap.String("origin", last.origin))
 }

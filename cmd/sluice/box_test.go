@@ -200,8 +200,14 @@ type child struct {
 // launch starts `run` with the arguments.
 func (b *box) launch(args ...string) *child {
 	b.Helper()
-	c := &child{box: b, cmd: b.command(context.Background(), append([]string{"run"}, args...)...), ended: make(chan struct{})}
-	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
+	return b.spawn(nil, append([]string{"run"}, args...)...)
+}
+
+// spawn starts a command that serves.
+func (b *box) spawn(stdin io.Reader, args ...string) *child {
+	b.Helper()
+	c := &child{box: b, cmd: b.command(context.Background(), args...), ended: make(chan struct{})}
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = stdin, &c.stdout, &c.stderr
 	if err := c.cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -213,7 +219,7 @@ func (b *box) launch(args ...string) *child {
 		_ = c.cmd.Process.Kill()
 		<-c.ended
 		if b.Failed() {
-			b.Logf("run %v:\n%s%s", args, c.stdout.String(), c.stderr.String())
+			b.Logf("%v:\n%s%s", args, c.stdout.String(), c.stderr.String())
 		}
 	})
 	return c
@@ -273,11 +279,17 @@ func (b *box) call(method, path, body string) (int, string) {
 
 func fetch(t *testing.T, method, url, body string) (int, string) {
 	t.Helper()
+	return send(t, method, url, "application/json", body)
+}
+
+// send sends a request; status 0 means that there was no answer.
+func send(t *testing.T, method, url, contentType, body string) (int, string) {
+	t.Helper()
 	r, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Content-Type", contentType)
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return 0, err.Error()

@@ -15,6 +15,7 @@ func TestCommandLine(t *testing.T) {
 	b := newBox(t)
 	b.write("good.json", `{"apps": {"http": {"http_port": 81.0}}}`)
 	b.write("dup.json", `{"apps":{"http":{"servers":{}}},"apps":{}}`)
+	b.write("bad.caddyfile", ":80 {\n\trespnd hi\n}\n")
 	for _, c := range []struct {
 		args           string
 		code           int
@@ -47,12 +48,41 @@ func TestCommandLine(t *testing.T) {
 		{"schema http.handlers.reverse_proxy", 0, `"upstreams"`, ""},
 		{"schema http.handlers.reverse_prox", 1, "", "did you mean http.handlers.reverse_proxy?"},
 		{"adapt", 1, "", "input file required when there is no Caddyfile in current directory (use --config flag)"},
-		{"adapt -c good.json", 0, `{"apps":{"http":{"http_port":81.0}}}` + "\n", ""},
-		{"adapt -c good.json -p", 0, "{\n\t\"apps\": {\n", ""},
+		{"adapt -c good.json -a json", 0, `{"apps":{"http":{"http_port":81.0}}}` + "\n", ""},
+		{"adapt -c good.json -a json -p", 0, "{\n\t\"apps\": {\n", ""},
 		{"adapt -c good.json --adapter x", 1, "", "unrecognized config adapter: x"},
-		{"adapt -c dup.json", 0, "{", `"level":"warn"`},
-		{"adapt -c bad.json --validate", 1, `{"nope":1}`, `"msg":"validation: `},
-		{"adapt -a json", 1, "", "cannot adapt config without config file (use --config)"},
+		{"adapt -c dup.json --adapter json", 0, "{", `"level":"warn"`},
+		{"adapt -c bad.json -a json --validate", 1, `{"nope":1}`, `"msg":"validation: `},
+		{"adapt -c good.json", 1, "", "it is JSON: read it with --adapter json"},
+		{"adapt -a json", 1, "", "input file required when there is no Caddyfile in current directory (use --config flag)"},
+		{"validate", 1, "", "input file required when there is no Caddyfile in current directory (use --config flag)"},
+		{"validate -a json", 1, "", "cannot adapt config without config file (use --config)"},
+		{"adapt -c bad.caddyfile", 1, "", "adapting config using caddyfile: bad.caddyfile:2: unrecognized directive: respnd"},
+		{"validate -c bad.caddyfile", 1, "", "did you mean 'respond'?"},
+		{"stop -c bad.caddyfile", 1, "", "unrecognized directive: respnd"},
+		{"fmt none", 1, "", "reading the Caddyfile: open none: no such file or directory"},
+		{"fmt", 1, "", "reading the Caddyfile: open Caddyfile: no such file or directory"},
+		{"fmt a b", 1, "", "fmt does not support multiple files: name one (got a b)"},
+		{"fmt -c a b", 1, "", "fmt does not support multiple files: name one (got a b)"},
+		{"respond a b", 1, "", "too many unflagged arguments"},
+		{"respond -s 300 -b x c", 1, "", `unflagged argument \"c\" is overridden by flags`},
+		{"respond -H x", 1, "", `header 0: invalid format \"x\" (expecting \"Field: value\")`},
+		{"respond -b {{.Foo}}", 1, "", "can't evaluate field Foo"},
+		{"respond -l :x", 1, "", "parsing the listen address"},
+		{"respond -s 1000", 1, "", "status_code"},
+		{"reverse-proxy", 1, "", "--to is required"},
+		{"reverse-proxy --to a", 1, "", "--from localhost would be served over HTTPS, and HTTPS is not supported yet; write --from http://localhost"},
+		{"reverse-proxy -f :1 --to a --insecure", 1, "", "--insecure is for upstreams with HTTPS"},
+		{"reverse-proxy -f :1 --to a -i", 1, "", "--internal-certs is for HTTPS"},
+		{"reverse-proxy -f :1 --to https://a", 1, "", "--to with https:// is for upstreams with HTTPS"},
+		{"reverse-proxy -f :1/x --to a", 1, "", "paths are not allowed: :1/x"},
+		{"hash-password -a md5", 1, "", "unrecognized hash algorithm: md5"},
+		{"hash-password -a argon2id --argon2id-time 0", 1, "", "--argon2id-time is 0"},
+		{"hash-password --bcrypt-cost 4 -p x", 0, "$2a$04$", ""},
+		{"hash-password -a argon2id --argon2id-memory 64 --argon2id-threads 2 --argon2id-keylen 16 --argon2id-time 3 -p x", 0, "$argon2id$v=19$m=64,t=3,p=2$", ""},
+		{"__complete adapt --adapter ", 0, "caddyfile\njson\n:4\n", ""},
+		{"__complete hash-password --algorithm ", 0, "bcrypt\nargon2id\n:4\n", ""},
+		{"reload -a caddyfile", 1, "", "cannot adapt config without config file (use --config)"},
 		{"validate -c good.json", 0, "Valid configuration\n", ""},
 		{"validate -c bad.json", 1, "", "nope"},
 		{"validate -c empty.json", 0, "Valid configuration\n", ""},
@@ -107,7 +137,7 @@ func TestEveryCommandHasHelpAndAnExample(t *testing.T) {
 func TestReadsTheConfigFromStdin(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	if r := b.runWith(`{ "apps": {} }`, "adapt", "--config", "-"); r.stdout != "{\"apps\":{}}\n" {
+	if r := b.runWith(`{ "apps": {} }`, "adapt", "--config", "-", "--adapter", "json"); r.stdout != "{\"apps\":{}}\n" {
 		t.Errorf("%+v", r)
 	}
 	if r := b.runWith(`{"nope":1}`, "validate", "--config", "-"); r.code != 1 {

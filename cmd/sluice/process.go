@@ -9,9 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
 	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/autosave"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/journal"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/service"
@@ -101,6 +101,11 @@ func (p *process) start(ctx context.Context) error {
 		return err
 	}
 	p.logs.Flush()
+	if p.opts.started != nil {
+		if err := p.opts.started(p); err != nil {
+			return err
+		}
+	}
 	p.afterStart(ctx, first)
 	return nil
 }

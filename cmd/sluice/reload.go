@@ -1,10 +1,14 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/adminclient"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
+	"github.com/sluiceproxy/sluice/schema"
 	"github.com/spf13/cobra"
 )
 
@@ -13,14 +17,20 @@ func (p *program) reloadCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "reload", Short: "Load a config file into a running instance", Args: cobra.NoArgs,
-		Long: `Reads the config file and gives it to the running instance, which puts it into
-force without dropping a connection, or refuses it and goes on as before.
+		Long: `Reads the config file, or else the Caddyfile in the working directory, and gives
+it to the running instance, which puts it into force without dropping a
+connection, or refuses it and goes on as before.
+
+A Caddyfile is adapted here, with the files that it imports and with the
+environment variables of this process. One that needs neither is sent as it is,
+so that the revision has its text.
 
 The admin address is that of the new config. If the config changes it, name the
 old address with --address.`,
-		Example: `  sluice reload --config sluice.json
+		Example: `  sluice reload
+  sluice reload --config sluice.json
   sluice reload --config sluice.json --force      read certificates and other files again
-  sluice reload --config sluice.json --address localhost:2020`,
+  sluice reload --config Caddyfile --address localhost:2020`,
 		RunE: own(func(*cobra.Command, []string) error { return p.reload(t, force) }),
 	}
 	t.flags(cmd)
@@ -29,11 +39,15 @@ old address with --address.`,
 }
 
 func (p *program) reload(t target, force bool) error {
-	file, err := p.readConfig(t.config, t.adapter)
+	if t.config == "" && t.adapter == "" {
+		t.config = configfile.InWorkingDirectory()
+	}
+	f, err := p.files.Read(t.config, t.adapter)
 	if err != nil {
 		return err
 	}
-	a, err := adminclient.Address(t.address, file.root, p.defaultAdmin)
+	p.printWarnings("", f, language(f))
+	a, err := adminclient.Address(t.address, f.Root, p.defaultAdmin)
 	if err != nil {
 		return err
 	}
@@ -41,8 +55,33 @@ func (p *program) reload(t target, force bool) error {
 	if force {
 		h.Set("Cache-Control", "must-revalidate")
 	}
-	if _, _, err := adminclient.New(a).Do(http.MethodPost, "/load", h, file.text); err != nil {
-		return fmt.Errorf("sending configuration to the instance at %s: %w", a, err)
+	body, locate := f.Text, func(err error) error { return err }
+	switch {
+	case f.Language == configfile.JSON:
+	case f.SelfContained():
+		h.Set("Content-Type", "text/"+f.Language)
+	default:
+		body, locate = f.Root.AppendJSON(nil), func(err error) error { return placed(f, err) }
+	}
+	if _, _, err := adminclient.New(a).Do(http.MethodPost, "/load", h, body); err != nil {
+		return locate(fmt.Errorf("sending configuration to the instance at %s: %w", a, err))
 	}
 	return nil
+}
+
+// placed adds the places in the file to an answer that knows only the document
+// made of it.
+func placed(f *configfile.File, err error) error {
+	var status *adminclient.StatusError
+	var answer struct {
+		Problems schema.Problems `json:"problems"`
+	}
+	if !errors.As(err, &status) || json.Unmarshal([]byte(status.Body), &answer) != nil || len(answer.Problems) == 0 {
+		return err
+	}
+	for i := range answer.Problems {
+		one := &answer.Problems[i]
+		one.File, one.Line, one.Column = "", 0, 0 // of the JSON that was sent
+	}
+	return fmt.Errorf("%w; in %s: %w", err, f.Name, f.Locate(answer.Problems))
 }

@@ -6,13 +6,14 @@ import (
 
 const rootHelp = `sluice is a proxy and web server that is steered through a REST API.
 
-It takes Caddy's JSON config model, validates it, keeps every accepted change
-as a revision on disk, and puts it into force without dropping a connection.`
+It takes Caddy's JSON config model and Caddyfiles, validates them, keeps every
+accepted change as a revision on disk, and puts it into force without dropping a
+connection.`
 
 const rootExample = `  sluice run                                   start with what ran last
-  sluice run --config sluice.json              start with a file
+  sluice run --config Caddyfile                start with a file
   curl localhost:2019/config/                  see what runs
-  sluice reload --config sluice.json           load a changed file
+  sluice reload --config Caddyfile             load a changed file
   sluice history                               list the revisions
   sluice rollback 12                           go back to one`
 
@@ -30,7 +31,8 @@ func (p *program) newRoot() *cobra.Command {
 	root.SetErr(p.stderr)
 	root.AddCommand(
 		p.runCommand(), p.startCommand(), p.stopCommand(), p.reloadCommand(),
-		p.adaptCommand(), p.validateCommand(),
+		p.adaptCommand(), p.validateCommand(), p.fmtCommand(),
+		p.respondCommand(), p.reverseProxyCommand(), p.hashPasswordCommand(),
 		p.historyCommand(), p.rollbackCommand(),
 		p.schemaCommand(), p.listModulesCommand(),
 		p.environCommand(), p.versionCommand(), p.buildInfoCommand(),

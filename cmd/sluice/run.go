@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
+	"github.com/sluiceproxy/sluice/config"
 	"github.com/spf13/cobra"
 )
 
@@ -20,13 +21,18 @@ type runOptions struct {
 	revision        uint64
 	bestEffort      bool
 	firstSteps      bool
+	// document, if not nil, is what runs, instead of all that flags could name.
+	document *config.Node
+	// started, if not nil, is called when the document runs.
+	started func(p *process) error
 }
 
 const runHelp = `Starts the server and runs it until it is told to stop.
 
-It starts with the file given by --config; or else with the last revision in its
-store, which has every change that was accepted; or else empty, with the admin
-endpoint only.
+It starts with the file given by --config, which is JSON or a Caddyfile; or else
+with the Caddyfile in the working directory; or else with the last revision in
+its store, which has every change that was accepted; or else empty, with the
+admin endpoint only.
 
 If the last revision no longer starts, because a port is taken or a variable is
 gone, the admin endpoint comes up all the same, so that the document can be
@@ -35,7 +41,7 @@ run with --best-effort.`
 
 const runExample = `  sluice run
   sluice run --config sluice.json
-  sluice run --config sluice.json --watch
+  sluice run --config Caddyfile --watch
   sluice run --resume --environ
   sluice run --revision 12
   sluice run --store none --config sluice.json    keep no revisions`
@@ -55,7 +61,7 @@ func (p *program) runCommand() *cobra.Command {
 	o.sharedFlags(cmd)
 	f := cmd.Flags()
 	f.BoolVarP(&o.environ, "environ", "e", false, "print the environment first")
-	f.BoolVarP(&o.resume, "resume", "r", false, "start with the last revision or the autosaved document, whatever --config says")
+	f.BoolVarP(&o.resume, "resume", "r", false, "start with the last revision or the autosaved document, whatever --config and a Caddyfile say")
 	f.StringVar(&o.pingback, "pingback", "", "address to send standard input to when the server is up")
 	f.Uint64Var(&o.revision, "revision", 0, "start with this revision of the store")
 	f.BoolVar(&o.bestEffort, "best-effort", false, "if the last revision does not start, run it without the servers and routes that have problems")
@@ -68,7 +74,7 @@ func (p *program) runCommand() *cobra.Command {
 func (o *runOptions) sharedFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&o.config, "config", "c", "", `config file to start with; "-" is standard input`)
-	f.StringVarP(&o.adapter, "adapter", "a", "", "name of the language of the config file")
+	adapterFlag(cmd, &o.adapter, "")
 	f.StringSliceVar(&o.envFiles, "envfile", nil, "file with environment variables to set first; may be repeated")
 	f.BoolVarP(&o.watch, "watch", "w", false, "load the config file again whenever it changes (for development)")
 	f.StringVar(&o.pidFile, "pidfile", "", "file to write the process id to")

@@ -198,3 +198,36 @@ func TestServiceManagerIsNotified(t *testing.T) {
 	b.up("--store", "none")
 	hears("READY=1")
 }
+
+func TestSIGUSR1WithACaddyfile(t *testing.T) {
+	t.Parallel()
+	b, p := newBox(t), port(t)
+	says := func(want string) {
+		t.Helper()
+		eventually(t, "answer "+want, func() bool {
+			_, got := fetch(t, "GET", fmt.Sprintf("http://127.0.0.1:%d/", p), "")
+			return got == want
+		})
+	}
+	b.write("Caddyfile", caddysite(p, "one"))
+	c := b.up()
+	b.write("Caddyfile", caddysite(p, "two"))
+	c.signal(syscall.SIGUSR1)
+	says("two")
+	b.write("Caddyfile", caddysite(p, "{$WHAT:three}"))
+	b.ok("reload") // sent as JSON; the source stays known
+	says("three")
+	b.write("Caddyfile", caddysite(p, "four"))
+	b.ok("reload") // sent as text
+	says("four")
+	b.write("Caddyfile", "{\n")
+	c.signal(syscall.SIGUSR1)
+	c.logged("failed to reload config file; the old configuration stays")
+	b.says(p, "four")
+	b.write("Caddyfile", caddysite(p, "five"))
+	c.signal(syscall.SIGUSR1)
+	says("five")
+	b.does("POST", "/config/logging", `{}`)
+	c.signal(syscall.SIGUSR1)
+	c.logged("last config unknown, ignored SIGUSR1")
+}

@@ -15,7 +15,7 @@ type target struct{ config, adapter, address string }
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&t.config, "config", "c", "", "config file whose admin address is used")
-	f.StringVarP(&t.adapter, "adapter", "a", "", "name of the language of the config file")
+	adapterFlag(cmd, &t.adapter, "")
 	f.StringVar(&t.address, "address", "", "admin address of the running instance, such as localhost:2019 or unix//run/sluice.sock")
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
@@ -15,45 +16,49 @@ func (p *program) validateCommand() *cobra.Command {
 	var r readFlags
 	cmd := &cobra.Command{
 		Use: "validate", Short: "Check whether a config file would be accepted", Args: cobra.NoArgs,
-		Long: `Reads a config file and does all that loading it would do, except that nothing is
-opened or started. Every problem is reported, with its place in the file. No
-running instance or store is touched.`,
-		Example: `  sluice validate --config sluice.json
-  sluice validate --config sluice.json --envfile production.env`,
+		Long: `Reads a config file, or else the Caddyfile in the working directory, and does all
+that loading it would do, except that nothing is opened or started. Every problem
+is reported, with its place in the file. No running instance or store is touched.`,
+		Example: `  sluice validate
+  sluice validate --config sluice.json
+  sluice validate --config Caddyfile --envfile production.env`,
 		RunE: own(func(*cobra.Command, []string) error {
-			c, err := p.read(r)
+			if r.config == "" && r.adapter != "" {
+				return errors.New("cannot adapt config without config file (use --config)")
+			}
+			f, err := p.read(r)
 			if err != nil {
 				return err
 			}
-			p.printWarnings(c)
-			if err := p.check(c); err != nil {
+			p.printWarnings("", f, language(f))
+			if err := p.check(f); err != nil {
 				return err
 			}
 			fmt.Fprintln(p.stdout, "Valid configuration")
 			return nil
 		}),
 	}
-	r.flags(cmd)
+	r.flags(cmd, "")
 	return cmd
 }
 
 // check does all that loading the document would do, short of opening anything.
-func (p *program) check(c *configfile.File) error {
+func (p *program) check(f *configfile.File) error {
 	w, err := p.newWorld()
 	if err != nil {
 		return err
 	}
-	if _, err := config.NewDoc(c.Root); err != nil {
-		return fmt.Errorf("the configuration in %s is not valid: %w", c.Name, err)
+	if _, err := config.NewDoc(f.Root); err != nil {
+		return fmt.Errorf("the configuration in %s is not valid: %w", f.Name, err)
 	}
 	module.Provide(w.services, &server.Process{Logs: w.logs})
-	res := w.builder().Build(nil, server.RootID, c.Root, module.Options{})
-	for _, one := range c.Locate(res.Warnings) {
+	res := w.builder().Build(nil, server.RootID, f.Root.Clone(), module.Options{})
+	for _, one := range f.Locate(res.Warnings) {
 		w.logs.Core("").Warn("config warning", zap.String("file", one.File), zap.Int("line", one.Line), zap.String("pointer", one.Pointer), zap.String("warning", one.Message))
 	}
 	_ = w.logs.Sync()
 	if len(res.Problems) > 0 {
-		return fmt.Errorf("the configuration in %s is not valid: %w", c.Name, c.Locate(res.Problems))
+		return fmt.Errorf("the configuration in %s is not valid: %w", f.Name, f.Locate(res.Problems))
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func (p *process) watch(ctx context.Context, first *configfile.File) {
 	log.Info("watching config file for changes")
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
-	files, loaded := first.Watch(), first.Root.Digest()
+	name, files, loaded := first.Name, first.Watch(), first.Root.Digest()
 	first = nil // it may be large
 	for {
 		select {
@@ -43,6 +43,6 @@ func (p *process) watch(ctx context.Context, first *configfile.File) {
 			loaded = 0 // so that any change is a new try
 			continue
 		}
-		p.source.set(p.opts.config, p.opts.adapter)
+		p.source.set(name, p.opts.adapter)
 	}
 }

@@ -14,6 +14,7 @@ type cursor struct {
 	list     *List
 	exchange *handlers.Exchange
 	next     handlers.Next
+	observer Observer // may be nil
 
 	// What the last look-up was for, and what it found. A handler may change
 	// host or path; then the cursor looks again.
@@ -69,6 +70,9 @@ func (c *cursor) leave(w http.ResponseWriter, r *http.Request) error {
 
 func (c *cursor) begin(w http.ResponseWriter, r *http.Request, e *entry) error {
 	if len(e.route.handlers) > 0 {
+		if c.observer != nil {
+			c.observer.Reached(e.route.names[0])
+		}
 		return c.handle(w, r, e, 0)
 	}
 	return c.Continue(w, r, e, 0)

@@ -63,6 +63,19 @@ func (l *List) HostNames() iter.Seq[string] {
 	}
 }
 
+// HasHost reports whether a route of the list names the host, given in lower
+// case, as it is: without wildcards or placeholders.
+func (l *List) HasHost(name string) bool {
+	if l == nil || strings.ContainsAny(name, "*{") {
+		return false
+	}
+	if _, ok := l.exact.Get([]byte(name)); ok {
+		return true
+	}
+	_, ok := l.names.Get([]byte(name))
+	return ok
+}
+
 // update derives the next list. It does not change l.
 func (l *List) update(d module.Delta[*Route]) *List {
 	if l == nil || d.Reset {
@@ -189,6 +202,19 @@ func (l *List) candidates(host, path string, dst []bucket) []bucket {
 // Serve runs the list: the first matching route, then, as far as handlers call
 // next, the matching routes behind it, and at the end next.
 func (l *List) Serve(w http.ResponseWriter, r *http.Request, next handlers.Next) error {
+	return l.ServeObserved(w, r, next, nil)
+}
+
+// Observer is told which routes of a list run.
+type Observer interface {
+	// Reached is called before a route of the list runs, with the module name of
+	// its first handler; routes without handlers, and those of lists within, are
+	// not reported.
+	Reached(handler string)
+}
+
+// ServeObserved is Serve with an observer, which may be nil.
+func (l *List) ServeObserved(w http.ResponseWriter, r *http.Request, next handlers.Next, o Observer) error {
 	if l == nil {
 		return next.ServeHTTP(w, r)
 	}
@@ -197,7 +223,7 @@ func (l *List) Serve(w http.ResponseWriter, r *http.Request, next handlers.Next)
 		return err
 	}
 	defer x.Leave()
-	c := &cursor{list: l, exchange: x, next: next}
+	c := &cursor{list: l, exchange: x, next: next, observer: o}
 	x.Chains = append(x.Chains, c)
 	return c.run(w, r, nil)
 }

@@ -7,8 +7,10 @@ import (
 
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/clientip"
+	"github.com/sluiceproxy/sluice/handlers/copyresponse"
 	"github.com/sluiceproxy/sluice/handlers/errorhandler"
 	"github.com/sluiceproxy/sluice/handlers/headers"
+	"github.com/sluiceproxy/sluice/handlers/intercept"
 	"github.com/sluiceproxy/sluice/handlers/invoke"
 	"github.com/sluiceproxy/sluice/handlers/match"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy"
@@ -33,11 +35,13 @@ func Specs() []module.Spec {
 			setvars.Spec(),
 			headers.Spec(),
 			rewrite.Spec(),
+			intercept.Spec(),
 			invoke.Spec(),
 			subroute.Spec(),
 			errorhandler.Spec(),
 			staticresponse.Spec(),
 		},
+		copyresponse.Specs(),
 		reverseproxy.Specs(),
 		match.Specs(),
 		clientip.Specs(),
@@ -55,7 +59,7 @@ func Refused() map[string]string {
 		out[id] = "apps beside http come with a later version"
 	}
 	for _, name := range []string{
-		"acme_server", "authentication", "copy_response", "copy_response_headers", "encode", "file_server", "intercept",
+		"acme_server", "authentication", "encode", "file_server",
 		"log_append", "map", "metrics", "push", "request_body", "templates", "timeouts", "tracing",
 	} {
 		out["http.handlers."+name] = http

@@ -22,9 +22,10 @@ func TestAdminScenarios(t *testing.T) {
 	s := launch(t, h, h.command(filepath.Join(tools, "sluice"), "run"))
 	d := readDescription(t)
 	o := admintest.Options{
-		URL:     "http://" + h.admin,
-		Ports:   [admintest.Ports]int(ports[1:]),
-		Observe: d.observe,
+		URL:      "http://" + h.admin,
+		Features: []string{"caddyfile", "store"},
+		Ports:    [admintest.Ports]int(ports[1:]),
+		Observe:  d.observe,
 		Stopped: func(t *testing.T) {
 			if err := s.end(t); err != nil {
 				t.Errorf("the server ended with %v\n%s", err, s.log)
@@ -121,6 +122,9 @@ func (d *description) checkBody(t *testing.T, at string, content map[string]stru
 			t.Errorf("%s with a body %q, but none is described", at, body)
 		}
 		return
+	}
+	if _, other := content["application/json"]; len(body) == 0 && !other {
+		return // the texts that are described may be left out
 	}
 	media, ok := content[kind]
 	if !ok {

@@ -65,18 +65,32 @@ func Glob(f FS, pattern string) []string {
 	if last == "" {
 		return nil // names have no slash at the end
 	}
-	if !HasGlob(dir) {
-		return globDir(f, dir, last)
+	dirs := []string{dir}
+	if HasGlob(dir) {
+		dirs = Glob(f, dir)
 	}
 	var out []string
-	for _, d := range Glob(f, dir) {
+	for _, d := range dirs {
 		out = append(out, globDir(f, d, last)...)
 	}
 	return out
 }
 
+// literal returns the one name that a pattern without wildcards stands for.
+func literal(pattern string) (string, bool) {
+	name := UnescapeGlob(pattern)
+	return name, EscapeGlob(name) == pattern
+}
+
 // globDir matches the names in one directory.
 func globDir(f FS, dir, pattern string) []string {
+	if name, ok := literal(pattern); ok {
+		name = filepath.Join(dir, name)
+		if _, err := f.Lstat(name); err != nil {
+			return nil
+		}
+		return []string{name}
+	}
 	open := dir
 	if open == "" {
 		open = "."

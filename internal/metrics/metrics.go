@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -46,6 +47,10 @@ type Registry struct {
 	maxSeries int
 	prom      *prometheus.Registry
 	handler   http.Handler
+	open      http.Handler // negotiates the format
+	dropped   dropCounts
+	once      sync.Once
+	requests  *Requests
 }
 
 // New returns a registry that holds the standard metrics of Go programs: go_*,
@@ -67,12 +72,21 @@ func New(c Config) (*Registry, error) {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
 	)
-	r.handler = textOnly(promhttp.InstrumentMetricHandler(r.prom, promhttp.HandlerFor(r.prom, promhttp.HandlerOpts{
+	r.dropped.desc = prometheus.NewDesc(r.Name("metrics", "dropped_observations_total"),
+		"Observations counted under the labels "+Other+" because the metric has as many series as it may have.", []string{"metric"}, nil)
+	r.prom.MustRegister(&r.dropped)
+	r.handler = textOnly(r.newHandler(false))
+	r.open = r.newHandler(true)
+	return r, nil
+}
+
+func (r *Registry) newHandler(openMetrics bool) http.Handler {
+	return promhttp.InstrumentMetricHandler(r.prom, promhttp.HandlerFor(r.prom, promhttp.HandlerOpts{
 		Registry:            r.prom,
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: maxScrapes,
-	})))
-	return r, nil
+		EnableOpenMetrics:   openMetrics,
+	}))
 }
 
 // Namespace returns the first part of every metric's name.
@@ -81,6 +95,10 @@ func (r *Registry) Namespace() string { return r.namespace }
 // Handler serves all metrics in the text format 0.0.4, compressed if the client
 // accepts that. No other format is negotiated.
 func (r *Registry) Handler() http.Handler { return r.handler }
+
+// Negotiating serves all metrics like [Registry.Handler], but in the format that
+// the client prefers: OpenMetrics 1.0 or 0.0.1, protocol buffers, or text.
+func (r *Registry) Negotiating() http.Handler { return r.open }
 
 // Register adds a collector of the caller's own, for values that are computed
 // when they are asked for. Its metrics are neither renamed nor bounded; it must

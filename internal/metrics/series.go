@@ -43,16 +43,17 @@ func (s *series[M]) hash(values []string) uint64 {
 }
 
 // find returns the metric of the values. When there is room for no other it
-// returns the one of what is beyond the maximum.
-func (s *series[M]) find(values []string) (M, bool) {
+// returns the one of what is beyond the maximum, and says so.
+func (s *series[M]) find(values []string) (m M, ok, beyond bool) {
 	if e := s.lookup(s.hash(values), values); e != nil {
-		return e.metric, true
+		return e.metric, true, false
 	}
-	if e := s.other.Load(); e != nil && (s.full.Load() || isOther(values)) {
-		return e.metric, true
+	if e := s.other.Load(); e != nil {
+		if asked := isOther(values); asked || s.full.Load() {
+			return e.metric, true, !asked
+		}
 	}
-	var none M
-	return none, false
+	return m, false, false
 }
 
 func (s *series[M]) lookup(hash uint64, values []string) *entry[M] {
@@ -65,18 +66,41 @@ func (s *series[M]) lookup(hash uint64, values []string) *entry[M] {
 	return nil
 }
 
-// add returns the metric of the values, made if there is room for it. The
-// values are copied.
-func (s *series[M]) add(values []string, create func([]string) M) M {
+// add returns the metric of the values, made if there is room for it, else that
+// of what is beyond the maximum. The values are copied.
+func (s *series[M]) add(values []string, create func([]string) M) (m M, beyond bool) {
 	hash := s.hash(values)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.lookup(hash, values); e != nil {
-		return e.metric
+		return e.metric, false
 	}
-	if isOther(values) || s.count.Load() >= int64(s.max) {
-		return s.overflow(len(values), create)
+	if asked := isOther(values); asked || s.count.Load() >= int64(s.max) {
+		return s.overflow(len(values), create), !asked
 	}
+	return s.insert(hash, values, create), false
+}
+
+// within returns the metric of the values, made if there are fewer than limit
+// series. It is for a series that has no maximum of its own.
+func (s *series[M]) within(limit int, values []string, create func([]string) M) (m M, ok bool) {
+	hash := s.hash(values)
+	if e := s.lookup(hash, values); e != nil {
+		return e.metric, true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.lookup(hash, values); e != nil {
+		return e.metric, true
+	}
+	if s.count.Load() >= int64(limit) {
+		return m, false
+	}
+	return s.insert(hash, values, create), true
+}
+
+// insert is called with mu held.
+func (s *series[M]) insert(hash uint64, values []string, create func([]string) M) M {
 	own := make([]string, len(values))
 	for i, v := range values {
 		own[i] = strings.Clone(v)

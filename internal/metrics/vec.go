@@ -25,6 +25,8 @@ type Vec[M any] struct {
 	labels int
 	create func(values []string) M
 	drop   func(values []string)
+	// dropped counts what had to go to the series Other.
+	dropped *dropCount
 }
 
 // The kinds of metrics.
@@ -77,6 +79,49 @@ func (r *Registry) GaugeFunc(o Opts, f func() float64) {
 	r.prom.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(r.opts(o)), f))
 }
 
+// GaugesFunc makes a metric with labels whose series are asked for at each
+// scrape: f calls emit for each, with the values in the order of the labels; of
+// two series with the same values the first counts. What is beyond the maximum
+// is left out. See [Registry.Counters].
+func (r *Registry) GaugesFunc(o Opts, f func(emit func(value float64, labels ...string))) {
+	if o.MaxSeries <= 0 {
+		o.MaxSeries = r.maxSeries
+	}
+	name := r.Name(o.Subsystem, o.Name)
+	r.prom.MustRegister(&gaugesFunc{
+		desc: prometheus.NewDesc(name, o.Help, o.Labels, nil), limit: o.MaxSeries, labels: len(o.Labels), f: f, dropped: r.dropped.of(name),
+	})
+}
+
+type gaugesFunc struct {
+	desc          *prometheus.Desc
+	limit, labels int
+	f             func(emit func(float64, ...string))
+	dropped       *dropCount
+}
+
+func (g *gaugesFunc) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
+
+func (g *gaugesFunc) Collect(ch chan<- prometheus.Metric) {
+	seen := map[string]bool{}
+	g.f(func(value float64, labels ...string) {
+		var buf [maxLabels]string
+		labels = cleaned(labels, &buf)
+		key := strings.Join(labels, "\xff") // is in no valid UTF-8
+		switch {
+		case len(labels) != g.labels:
+			panic(fmt.Sprintf("metrics: %d label values for %d labels", len(labels), g.labels))
+		case seen[key]:
+			return
+		case len(seen) >= g.limit:
+			g.dropped.n.Add(1)
+			return
+		}
+		seen[key] = true
+		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, value, labels...)
+	})
+}
+
 func (r *Registry) opts(o Opts) prometheus.Opts {
 	return prometheus.Opts{Namespace: r.namespace, Subsystem: o.Subsystem, Name: o.Name, Help: o.Help}
 }
@@ -87,6 +132,7 @@ func newVec[M any](r *Registry, o Opts, c prometheus.Collector, pv *prometheus.M
 		o.MaxSeries = r.maxSeries
 	}
 	v := &Vec[M]{labels: len(o.Labels), create: with, drop: func(values []string) { pv.DeleteLabelValues(values...) }}
+	v.dropped = r.dropped.of(r.Name(o.Subsystem, o.Name))
 	v.series.init(o.MaxSeries)
 	return v
 }
@@ -102,10 +148,14 @@ func (v *Vec[M]) With(values ...string) M {
 	v.check(values)
 	var clean [maxLabels]string
 	values = cleaned(values, &clean)
-	if m, ok := v.series.find(values); ok {
-		return m
+	m, ok, beyond := v.series.find(values)
+	if !ok {
+		m, beyond = v.series.add(values, v.create)
 	}
-	return v.series.add(values, v.create)
+	if beyond {
+		v.dropped.n.Add(1)
+	}
+	return m
 }
 
 // Delete forgets the series of the label values, if there is one. Whoever still

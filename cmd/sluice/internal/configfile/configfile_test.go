@@ -165,7 +165,7 @@ func TestSelfContained(t *testing.T) {
 		"(s) {\n\trespond hi\n}\n:80 {\n\timport s\n}\n": true,
 		":80 {\n\timport part\n}\n":                      false,
 		":80 {\n\timport none*\n}\n":                     false,
-		":80 {\n\trespond \"{$SET}\"\n}\n":                   false,
+		":80 {\n\trespond \"{$SET}\"\n}\n":               false,
 		":80 {\n\trespond {$UNSET:hi}\n}\n":              false,
 		":80 {\n\trespond {env.SET}\n}\n":                true, // the running process replaces it
 	} {

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
+	"github.com/sluiceproxy/sluice/config/adapt"
+	"github.com/sluiceproxy/sluice/config/caddyfile"
+	"github.com/spf13/cobra"
+)
+
+// fmtFlags are the flags of fmt.
+type fmtFlags struct {
+	config          string
+	overwrite, diff bool
+}
+
+func (p *program) fmtCommand() *cobra.Command {
+	var o fmtFlags
+	cmd := &cobra.Command{
+		Use: "fmt [FILE]", Short: "Format a Caddyfile", Args: cobra.ArbitraryArgs,
+		Long: `Prints a Caddyfile as it should be written, and exits with 1 if it is not written
+like that. Without a file it is the Caddyfile in the working directory; "-" is
+standard input, for which the exit code is always 0.`,
+		Example: `  sluice fmt
+  sluice fmt --overwrite sites.caddyfile
+  sluice fmt --diff
+  sluice fmt - < Caddyfile`,
+		RunE: own(func(_ *cobra.Command, args []string) error {
+			file := o.config
+			if len(args) > 1 || len(args) == 1 && file != "" {
+				return fmt.Errorf("fmt does not support multiple files: name one (got %s)", strings.TrimSpace(file+" "+strings.Join(args, " ")))
+			}
+			if len(args) == 1 {
+				file = args[0]
+			}
+			if file == "" {
+				file = adapt.DefaultFilename
+			}
+			return p.format(file, o)
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.config, "config", "c", "", "the file (default: Caddyfile)")
+	f.BoolVarP(&o.overwrite, "overwrite", "w", false, "write the result into the file instead of printing it")
+	f.BoolVarP(&o.diff, "diff", "d", false, `print each line with "+ " or "- " before it where it changes`)
+	return cmd
+}
+
+func (p *program) format(file string, o fmtFlags) error {
+	var text []byte
+	var err error
+	if file == configfile.Stdin {
+		if text, err = io.ReadAll(io.LimitReader(p.stdin, maxFile+1)); err == nil && len(text) > maxFile {
+			err = errors.New("it is larger than 64 MiB")
+		}
+	} else {
+		text, err = readFile(file)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the Caddyfile: %w", err)
+	}
+	formatted := caddyfile.Format(text)
+	if o.overwrite && file != configfile.Stdin {
+		if string(formatted) == string(text) {
+			return nil
+		}
+		return overwrite(file, formatted)
+	}
+	out := string(formatted)
+	if o.diff {
+		out = caddyfile.Diff(text, formatted)
+	}
+	if _, err := io.WriteString(p.stdout, out); err != nil {
+		return fmt.Errorf("printing the formatted text: %w", err)
+	}
+	if line := caddyfile.Unformatted(text); line > 0 && file != configfile.Stdin {
+		return fmt.Errorf("%s:%d: Caddyfile input is not formatted; run '%s fmt --overwrite' to fix inconsistencies", file, line, name)
+	}
+	return nil
+}
+
+// overwrite replaces what a file holds, so that a reader sees the old or the new
+// text. The file keeps its mode, and a link remains one.
+func overwrite(file string, text []byte) error {
+	target, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return fmt.Errorf("overwriting %s: %w", file, err)
+	}
+	info, err := os.Stat(target)
+	if err != nil {
+		return fmt.Errorf("overwriting %s: %w", file, err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(target), ".fmt-*")
+	if err != nil {
+		return fmt.Errorf("overwriting %s: making a temporary file beside it: %w", file, err)
+	}
+	if _, err = f.Write(text); err == nil {
+		keepOwner(f, info)
+		err = f.Chmod(info.Mode().Perm())
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), target)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("overwriting %s: %w", file, err)
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package maphandler_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sluiceproxy/sluice/config/adapt"
+	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/maphandler"
+	"github.com/sluiceproxy/sluice/handlers/standard"
+)
+
+// adapted returns the routes of a site with the directives of body.
+func adapted(t *testing.T, body string) (string, error) {
+	t.Helper()
+	own := maphandler.Spec()
+	specs := slices.DeleteFunc(standard.Specs(), func(s module.Spec) bool { return s.ID == own.ID })
+	table, err := module.NewTable(append(specs, own), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()}).Adapt(adapt.Source{Text: []byte(":80 {\n" + body + "\n}\n")})
+	if err != nil {
+		return "", err
+	}
+	return string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil)), nil
+}
+
+func TestDirective(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"the reference's example", "map {path} {kind} {n} {\n\t/a     first 1\n\t~^/b   \"2\"   -\n\t/c     true\n\tdefault none\n}",
+			`[{"handle":[{"handler":"map","source":"{http.request.uri.path}","destinations":["{kind}","{n}"],"mappings":[{"input":"/a","outputs":["first",1]},{"input_regexp":"^/b","outputs":["2",null]},{"input":"/c","outputs":[true,null]}],"defaults":["none",""]}]}]`},
+		{"a matcher", "map /x {host} {a} {\n\tb c\n}", `[{"match":[{"path":["/x"]}],"handle":[{"handler":"map","source":"{http.request.host}","destinations":["{a}"],"mappings":[{"input":"b","outputs":["c"]}]}]}]`},
+		{"without a block", "map {host} {a}", `[{"handle":[{"handler":"map","source":"{http.request.host}","destinations":["{a}"]}]}]`},
+		{"a pattern shorthand is not checked", "map {host} {vars.x}", `[{"handle":[{"handler":"map","source":"{http.request.host}","destinations":["{http.vars.x}"]}]}]`},
+		{"a quoted dash", "map x {a} {\n\tb \"-\"\n}", `[{"handle":[{"handler":"map","source":"x","destinations":["{a}"],"mappings":[{"input":"b","outputs":[null]}]}]}]`},
+		{"types", "map x {a} {b} {c} {d} {\n\ty 1.5 \"1\" t 1e3\n}", `[{"handle":[{"handler":"map","source":"x","destinations":["{a}","{b}","{c}","{d}"],"mappings":[{"input":"y","outputs":[1.5,"1",true,1000]}]}]}]`},
+		{"no outputs", "map x {a} {b} {\n\ty\n}", `[{"handle":[{"handler":"map","source":"x","destinations":["{a}","{b}"],"mappings":[{"input":"y","outputs":[null,null]}]}]}]`},
+		{"it comes first", "vars a b\nmap x {a}", `[{"handle":[{"handler":"map","source":"x","destinations":["{a}"]}]},{"handle":[{"handler":"vars","a":"b"}]}]`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := adapted(t, c.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			adapttest.Same(t, normal(got), c.want)
+		})
+	}
+}
+
+// normal undoes the joining of adjacent routes, which is not tested here.
+func normal(routes string) string {
+	return strings.ReplaceAll(routes, `}, {"handler":"vars"`, `}]},{"handle":[{"handler":"vars"`)
+}
+
+func TestDirectiveErrors(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"nothing", "map", "wrong argument count or unexpected line ending after 'map', at"},
+		{"no destination", "map {host}", "parsing caddyfile tokens for 'map': missing destination argument(s), at"},
+		{"no destination but a block", "map {host} {\n\ta b\n}", "missing destination argument(s), at"},
+		{"too many outputs", "map x {a} {\n\ty 1 2\n}", "too many outputs"},
+		{"defaults twice", "map x {a} {\n\tdefault 1\n\tdefault 2\n}", "defaults already defined, at"},
+		{"too many defaults", "map x {a} {\n\tdefault 1 2\n}", "too many defaults"},
+		{"a short name", "map x {host}", "conflicts with a Caddyfile placeholder shorthand, at"},
+		{"a long name", "map x {a} {http.request.uri.path}", "destination {http.request.uri.path} conflicts with a Caddyfile placeholder shorthand, at"},
+		{"a short name without braces", "map x host", "destination host conflicts with a Caddyfile placeholder shorthand, at"},
+		{"a block in a line", "map x {a} {\n\ty 1 {\n\t}\n}", "unexpected token '{'"},
+		{"not a number", "map x {a} {\n\ty NaN\n}", "NaN"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := adapted(t, c.text)
+			if err == nil {
+				t.Fatalf("no error but %s", got)
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %q, want %q in it", err, c.want)
+			}
+		})
+	}
+}
