@@ -52,6 +52,7 @@ func Specs() []module.Spec {
 		module.New(RootID, "The whole document.", nil, compileRoot),
 		module.New(httpID, "HTTP servers and their routes.", nil, compileApp),
 		module.New(serverID, "One HTTP server: where it listens and what it does with requests.", nil, compileServer),
+		tlsWrapperSpec(),
 	}
 }
 

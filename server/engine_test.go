@@ -22,10 +22,12 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/match"
 	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/internal/metrics"
 	"github.com/sluiceproxy/sluice/internal/porttest"
 	"github.com/sluiceproxy/sluice/server"
 	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/proxyprotocol"
 	"go.uber.org/goleak"
 )
 
@@ -38,6 +40,7 @@ type world struct {
 	journal *journal
 	open    atomic.Int64 // resources held
 	hold    chan struct{}
+	metrics *metrics.Registry
 }
 
 type journal struct {
@@ -142,12 +145,17 @@ func (w *world) specs() []module.Spec {
 			return err
 		}), nil
 	})
+	pass := module.New("http.handlers.pass", "Goes on.", nil, func(*module.Env, *struct{}) (handlers.Handler, error) {
+		return handlers.HandlerFunc(func(rw http.ResponseWriter, r *http.Request, next handlers.Next) error {
+			return next.ServeHTTP(rw, r)
+		}), nil
+	})
 	admin := module.New("sluice.admin", "None.", nil, func(*module.Env, *struct {
 		Disabled bool `json:"disabled"`
 	}) (any, error) {
 		return struct{}{}, nil
 	})
-	return slices.Concat(server.Specs(), logs.Specs(), route.Specs(), match.Specs(), clientip.Specs(), []module.Spec{say, fail, show, held, admin})
+	return slices.Concat(server.Specs(), logs.Specs(), route.Specs(), match.Specs(), clientip.Specs(), []module.Spec{proxyprotocol.Spec(), say, fail, show, held, pass, admin})
 }
 
 func newWorld(t *testing.T) *world {
@@ -157,12 +165,15 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if w.metrics, err = metrics.New(metrics.Config{}); err != nil {
+		t.Fatal(err)
+	}
 	sw := logs.NewSwitch(logs.Process{})
 	services := module.Services{}
 	module.Provide(services, sw)
 	w.Engine, err = server.New(server.Options{
 		Table: table, Services: services, ReadFile: os.ReadFile, Globals: vars.NewGlobal(),
-		Journal: w.journal, Sockets: listen.NewManager(listen.Options{}), Logs: sw,
+		Journal: w.journal, Sockets: listen.NewManager(listen.Options{}), Logs: sw, Metrics: w.metrics,
 	})
 	if err != nil {
 		t.Fatal(err)

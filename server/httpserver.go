@@ -63,9 +63,11 @@ func compileServer(env *module.Env, c *ServerConfig) (*Server, error) {
 	if c.Metrics != nil {
 		env.Warn("/metrics", "metrics in a server is an older place; use apps.http.metrics")
 	}
+	openers, ps := openers(c)
 	for h1, row := range s.settings {
 		for h2 := range row {
 			s.settings[h1][h2] = settings(c)
+			s.settings[h1][h2].Openers = openers
 			s.settings[h1][h2].Protocols = wire.Protocols{HTTP1: h1 == 1, UnencryptedHTTP2: h2 == 1}
 		}
 	}
@@ -75,7 +77,6 @@ func compileServer(env *module.Env, c *ServerConfig) (*Server, error) {
 	for name, r := range c.NamedRoutes {
 		s.named[name] = r.Value()
 	}
-	var ps schema.Problems
 	fail := func(pointer string, err error) {
 		var several schema.Problems
 		switch {

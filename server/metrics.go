@@ -170,10 +170,11 @@ func (m *measure) cut(failure any) {
 // statusFor is the status to count a request under: the one that was sent, or
 // else that of the error. An error without one has none.
 func statusFor(sent int, err error) (status int, ok bool) {
-	var e *handlers.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return sent, true
+	}
+	var e *handlers.Error // allocates, so not where there is none
+	switch {
 	case !errors.As(err, &e):
 		return 0, false
 	case sent != 0:

@@ -5,6 +5,7 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/clientip"
 	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/wire"
 )
 
 // AppConfig is the http app: the servers, and what they share.
@@ -33,10 +34,11 @@ type ServerConfig struct {
 	// "127.0.0.1:7000-7002", "unix//run/web.sock|0660" or "fd/3". Placeholders
 	// {env.*}, {file.*} and {system.*} are expanded.
 	Listen []string `json:"listen"`
-	// ListenerWrappers come with a later version.
-	ListenerWrappers module.Later `json:"listener_wrappers"`
-	// PacketConnWrappers come with a later version.
-	PacketConnWrappers module.Later `json:"packet_conn_wrappers"`
+	// ListenerWrappers read what stands before HTTP on new connections, in this
+	// order.
+	ListenerWrappers []module.Ref[wire.Opener] `json:"listener_wrappers" module:"caddy.listeners" inline:"wrapper"`
+	// PacketConnWrappers wrap the sockets of HTTP/3. There are none so far.
+	PacketConnWrappers []module.Ref[any] `json:"packet_conn_wrappers" module:"caddy.packetconns" inline:"wrapper"`
 
 	// ReadTimeout limits the reading of a whole request, body included. 0 means
 	// no limit.

@@ -78,3 +78,8 @@ func withHint(err error) error {
 	}
 	return fmt.Errorf("%w; is another instance running? `%s stop` ends it, and SLUICE_ADMIN or admin.listen chooses another address", err, name)
 }
+
+// isPortConflict recognises the problem of an address that somebody has.
+func isPortConflict(message string) bool {
+	return strings.Contains(message, "address is in use") || strings.Contains(message, "address already in use")
+}

@@ -86,7 +86,7 @@ func TestProblemsNameLinesOfTheCaddyfile(t *testing.T) {
 			t.Errorf("%s lacks %s", r.stderr, part)
 		}
 	}
-	broken := "\n\n\thttp://127.0.0.1:%d {\n\trespond hi 1234\n}\n"
+	broken := "\n\n\thttp://127.0.0.1:%d {\n\turi path_regexp [ x\n}\n"
 	b.write("sites", fmt.Sprintf(broken, p))
 	place := filepath.Join(b.dir, "sites") + ":4)"
 	b.fails(place, "validate")
@@ -123,7 +123,7 @@ func TestCaddyfileAndTheOrderOfStart(t *testing.T) {
 	if rev.Source != caddysite(p, "caddyfile") || rev.SourceType != "caddyfile" || rev.Origin != "file "+filepath.Join(b.dir, "Caddyfile") {
 		t.Errorf("the revision is %+v", rev)
 	}
-	b.does("PATCH", "/config/apps/http/servers/srv0/routes/0/handle/0/body", `"edited"`)
+	b.does("PATCH", "/config/apps/http/servers/srv0/routes/0/handle/0/routes/0/handle/0/body", `"edited"`)
 	c.term()
 
 	c = b.up("--resume") // before the Caddyfile
@@ -246,7 +246,7 @@ func TestWatchOfACaddyfile(t *testing.T) {
 	b.says(p, "two")
 	b.write("part", "respond three\n")
 	says("three")
-	b.write("Caddyfile", strings.Replace(main, "import part", "respond hi 1234", 1)) // adapts, but is not valid
+	b.write("Caddyfile", strings.Replace(main, "import part", "uri path_regexp [ x", 1)) // adapts, but is not valid
 	c.logged("applying latest config")
 	c.logged("(Caddyfile:2)")
 	b.says(p, "three")

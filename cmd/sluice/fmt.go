@@ -1,14 +1,13 @@
 package main
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/overwrite"
 	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/spf13/cobra"
@@ -56,9 +55,7 @@ func (p *program) format(file string, o fmtFlags) error {
 	var text []byte
 	var err error
 	if file == configfile.Stdin {
-		if text, err = io.ReadAll(io.LimitReader(p.stdin, maxFile+1)); err == nil && len(text) > maxFile {
-			err = errors.New("it is larger than 64 MiB")
-		}
+		text, err = readAll(p.stdin)
 	} else {
 		text, err = readFile(file)
 	}
@@ -67,52 +64,21 @@ func (p *program) format(file string, o fmtFlags) error {
 	}
 	formatted := caddyfile.Format(text)
 	if o.overwrite && file != configfile.Stdin {
-		if string(formatted) == string(text) {
+		if bytes.Equal(formatted, text) {
 			return nil
 		}
-		return overwrite(file, formatted)
+		return overwrite.File(file, formatted)
 	}
-	out := string(formatted)
 	if o.diff {
-		out = caddyfile.Diff(text, formatted)
+		_, err = io.WriteString(p.stdout, caddyfile.Diff(text, formatted))
+	} else {
+		_, err = p.stdout.Write(formatted)
 	}
-	if _, err := io.WriteString(p.stdout, out); err != nil {
+	if err != nil {
 		return fmt.Errorf("printing the formatted text: %w", err)
 	}
 	if line := caddyfile.Unformatted(text); line > 0 && file != configfile.Stdin {
 		return fmt.Errorf("%s:%d: Caddyfile input is not formatted; run '%s fmt --overwrite' to fix inconsistencies", file, line, name)
-	}
-	return nil
-}
-
-// overwrite replaces what a file holds, so that a reader sees the old or the new
-// text. The file keeps its mode, and a link remains one.
-func overwrite(file string, text []byte) error {
-	target, err := filepath.EvalSymlinks(file)
-	if err != nil {
-		return fmt.Errorf("overwriting %s: %w", file, err)
-	}
-	info, err := os.Stat(target)
-	if err != nil {
-		return fmt.Errorf("overwriting %s: %w", file, err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(target), ".fmt-*")
-	if err != nil {
-		return fmt.Errorf("overwriting %s: making a temporary file beside it: %w", file, err)
-	}
-	if _, err = f.Write(text); err == nil {
-		keepOwner(f, info)
-		err = f.Chmod(info.Mode().Perm())
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), target)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("overwriting %s: %w", file, err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/service"
 	"go.uber.org/zap"
 )
 
@@ -42,22 +43,22 @@ func (p *process) live(ctx context.Context, started <-chan error, signals <-chan
 			stop = nil
 			ask("POST /stop")
 		case sig := <-signals:
-			switch kindOf(sig) {
-			case stopSignal:
-				if isInterrupt(sig) {
+			switch service.SignalOf(sig) {
+			case service.Stop:
+				if service.IsInterrupt(sig) {
 					interrupts++
 				}
 				if interrupts > 1 {
 					p.exitNow("a second interrupt")
 				}
 				ask(sig.String())
-			case quitSignal:
+			case service.Quit:
 				p.exitNow(sig.String())
-			case reloadSignal:
+			case service.Reload:
 				if up {
 					go p.reloadSource(ctx)
 				}
-			case idleSignal:
+			case service.Idle:
 				p.log.Info("not implemented", zap.String("signal", sig.String()))
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/autosave"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/firststeps"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/journal"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/service"
 	"github.com/sluiceproxy/sluice/config"
@@ -45,7 +46,7 @@ type process struct {
 
 // run starts the server and returns when it has stopped.
 func (p *program) run(o runOptions) error {
-	signals := trapSignals()
+	signals := service.Trap()
 	w, err := p.newWorld()
 	if err != nil {
 		return err
@@ -181,7 +182,14 @@ func (p *process) afterStart(ctx context.Context, first *beginning) {
 		}
 	}
 	if p.opts.firstSteps {
-		p.printFirstSteps()
+		state := firststeps.State{Admin: p.sockets.Addresses()}
+		if p.store != nil {
+			state.Store = p.stores
+		}
+		_, state.Trouble = p.host.ready()
+		doc, _ := p.host.Document()
+		state.Serves = doc.Root().Get("apps").Len() > 0
+		firststeps.Print(p.stdout, state)
 	}
 	if p.opts.watch {
 		if first.file == nil || !first.file.Watch().Possible() {

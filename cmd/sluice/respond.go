@@ -62,10 +62,7 @@ func (p *program) runDocument(doc *config.Node, started func(*process) error) er
 
 func (p *program) respond(r *oneline.Respond) error {
 	if r.Body == "" && isPipe(p.stdin) {
-		text, err := io.ReadAll(io.LimitReader(p.stdin, maxFile+1))
-		if err == nil && len(text) > maxFile {
-			err = fmt.Errorf("it is larger than 64 MiB")
-		}
+		text, err := readAll(p.stdin)
 		if err != nil {
 			return fmt.Errorf("reading the body from standard input: %w", err)
 		}

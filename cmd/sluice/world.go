@@ -70,12 +70,18 @@ func readFile(file string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = errors.New("it is larger than 64 MiB")
-	}
+	data, err := readAll(f)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", file, err)
 	}
 	return data, nil
+}
+
+// readAll reads at most maxFile bytes; more are an error.
+func readAll(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = errors.New("it is larger than 64 MiB")
+	}
+	return data, err
 }

@@ -58,7 +58,7 @@ func (a *Adapter) known(name string) bool {
 
 // unordered is directives that make no handlers, so that they have no place in
 // the order.
-var unordered = []string{"bind", "tls", "log", "handle_errors", "import"}
+var unordered = []string{"bind", "tls", "log", "handle_errors"}
 
 // Source is a Caddyfile.
 type Source struct {

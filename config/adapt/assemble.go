@@ -48,7 +48,7 @@ func (r *run) assemble(sites []*site) *config.Node {
 	if len(apps) > 0 {
 		root["apps"] = config.NewObject(apps)
 	}
-	if n := r.logging(sites); n != nil {
+	if n := r.logging(plans); n != nil {
 		root["logging"] = n
 	}
 	if n := r.options.adminNode(); n != nil {
@@ -165,7 +165,7 @@ func (r *run) siteRoutes(list []module.Route, c siteCopy, routes []module.Route,
 	route := module.Route{Match: match, Terminal: true, Token: c.keys[0].token}
 	if len(routes) > 0 {
 		u := &module.Use{Assembly: c.site.scope, Token: c.keys[0].token}
-		sub, err := u.Handler("subroute", map[string]any{"routes": u.RouteNodes(routes)})
+		sub, err := u.Handler("subroute", subroute(u, routes))
 		if err != nil {
 			return nil, err
 		}

@@ -113,11 +113,7 @@ func readHandleErrors(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var cfg any
-	if len(routes) > 0 {
-		cfg = map[string]any{"routes": u.RouteNodes(routes)}
-	}
-	sub, err := u.Handler("subroute", cfg)
+	sub, err := u.Handler("subroute", subroute(u, routes))
 	if err != nil {
 		return nil, err
 	}

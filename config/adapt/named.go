@@ -42,7 +42,7 @@ func (n *namedRoutes) read(r *run, b *caddyfile.ServerBlock) error {
 		}
 		route.Handle = routes[0].Handle[:min(1, len(routes[0].Handle))]
 	} else {
-		sub, err := u.Handler("subroute", map[string]any{"routes": u.RouteNodes(routes)})
+		sub, err := u.Handler("subroute", subroute(u, routes))
 		if err != nil {
 			return err
 		}
@@ -54,6 +54,14 @@ func (n *namedRoutes) read(r *run, b *caddyfile.ServerBlock) error {
 	n.routes[b.Name] = &namedRoute{node: u.RouteNodes([]module.Route{route}).Index(0), invoked: p.invoked}
 	n.names = append(n.names, b.Name)
 	return nil
+}
+
+// subroute is the config of a subroute of the routes.
+func subroute(u *module.Use, routes []module.Route) any {
+	if len(routes) == 0 {
+		return nil
+	}
+	return map[string]any{"routes": u.RouteNodes(routes)}
 }
 
 // reach adds the routes that an invocation needs, those that they invoke

@@ -135,6 +135,7 @@ func durationOption(name string) option {
 		if err != nil {
 			return d.Errf("bad duration value '%s': %w", caddyfile.Shorten(d.Val()), err)
 		}
+		delete(r.options.http, name)
 		if v != 0 {
 			r.options.http[name] = config.NewNumber(float64(v))
 		}

@@ -106,7 +106,7 @@ func (r *run) checkMix(p *serverPlan) error {
 			if is == "HTTPS" && k.scheme == "" && k.host == "" {
 				hint = " (try specifying https:// in the address)"
 			}
-			return k.token.Errf("server listening on [%s] is configured for %s and cannot natively multiplex HTTP and HTTPS: %s%s", lines(p.listen), is, caddyfile.Shorten(k.original), hint)
+			return k.token.Errf("server listening on [%s] is configured for %s and cannot natively multiplex HTTP and HTTPS: %s%s", strings.Join(p.listen, " "), is, caddyfile.Shorten(k.original), hint)
 		}
 	}
 	return nil

@@ -3,7 +3,6 @@ package adapt
 import (
 	"net"
 	"slices"
-	"strings"
 
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
@@ -93,7 +92,8 @@ func (r *run) routesOf(p *serverPlan) (routes, failures []module.Route, err erro
 			}
 		}
 	}
-	return consolidate(routes), consolidate(failures), errs.err()
+	// Existing configs have error routes side by side.
+	return consolidate(routes), failures, errs.err()
 }
 
 // serverLogs says which loggers get the access logs of which hosts.
@@ -141,7 +141,7 @@ func (r *run) serverLogs(p *serverPlan) members {
 	}
 	if len(skip) > 0 {
 		slices.Sort(skip)
-		m["skip_hosts"] = stringNodes(slices.Compact(skip))
+		m["skip_hosts"] = stringNodes(skip)
 	}
 	return m
 }
@@ -153,34 +153,36 @@ func withoutPort(host string) string {
 	return host
 }
 
-// skippedHosts are the hosts of a site that is not logged.
+// skippedHosts are the different hosts of a site that is not logged.
 func skippedHosts(keys []address) []string {
 	var out []string
 	for i := range keys {
 		k := &keys[i]
-		switch {
-		case k.host == "":
-		case k.port == "" || k.port == "80" || k.port == "443":
-			out = append(out, k.host)
-		default:
-			out = append(out, net.JoinHostPort(k.host, k.port))
+		host := k.host
+		if k.port != "" && k.port != "80" && k.port != "443" {
+			host = net.JoinHostPort(k.host, k.port)
+		}
+		if k.host != "" && !slices.Contains(out, host) {
+			out = append(out, host)
 		}
 	}
 	return out
 }
 
-// logging makes the loggers of options and of sites.
-func (r *run) logging(sites []*site) *config.Node {
+// logging makes the loggers of options and of the sites that are served. Of two
+// with one name the last in the order of servers counts.
+func (r *run) logging(plans []*serverPlan) *config.Node {
 	loggers := map[string]*logger{}
 	for i := range r.options.logs {
 		l := &r.options.logs[i]
 		loggers[l.name] = &logger{node: l.node}
 	}
-	for _, s := range sites {
-		for i := range s.pile.logs {
-			l := &s.pile.logs[i]
-			if l.node != nil {
-				loggers[l.name] = &logger{node: l.node, include: []string{"http.log.access." + l.name}}
+	for _, p := range plans {
+		for _, c := range p.sites {
+			for i := range c.site.pile.logs {
+				if l := &c.site.pile.logs[i]; l.node != nil {
+					loggers[l.name] = &logger{node: l.node, include: []string{"http.log.access." + l.name}}
+				}
 			}
 		}
 	}
@@ -200,6 +202,3 @@ func includes(n *config.Node, field string) []string {
 	}
 	return out
 }
-
-// lines joins what a message says about several things.
-func lines(list []string) string { return strings.Join(list, ", ") }

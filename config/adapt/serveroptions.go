@@ -2,7 +2,6 @@ package adapt
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/sluiceproxy/sluice/config"
@@ -151,6 +150,9 @@ func includesOf(n *config.Node) []string {
 func wrappers(field, namespace string) setLine {
 	return func(s *serverOptions, d *caddyfile.Dispenser, _ []caddyfile.Token) error {
 		var list []*config.Node
+		for _, before := range s.fields[field].Elements() {
+			list = append(list, before)
+		}
 		for nesting := d.Nesting(); d.NextBlock(nesting); {
 			n, err := s.use.Module(d, namespace, "wrapper")
 			if err != nil {
@@ -230,7 +232,7 @@ func (o *options) serverFor(listen []string) *serverOptions {
 	var best *serverOptions
 	for i := range o.servers {
 		s := &o.servers[i]
-		if s.address != "" && !slices.Contains(listen, normalListen(s.address)) {
+		if s.address != "" && !slices.Contains(listen, s.address) {
 			continue
 		}
 		if best == nil || len(s.address) > len(best.address) {
@@ -238,21 +240,6 @@ func (o *options) serverFor(listen []string) *serverOptions {
 		}
 	}
 	return best
-}
-
-func normalListen(address string) string {
-	i := strings.LastIndexByte(address, ':')
-	if i < 0 {
-		return address
-	}
-	if _, err := strconv.Atoi(address[i+1:]); err != nil {
-		return address
-	}
-	n, err := listenAddress(address[:i], address[i+1:])
-	if err != nil {
-		return address
-	}
-	return n
 }
 
 // logs adds what the block says about logs to those of the server.

@@ -50,7 +50,7 @@ func Specs() []module.Spec {
 func handlerSpec() module.Spec {
 	return module.New("http.handlers.authentication", "Lets requests of known users pass and refuses all others.", nil, compile, module.Examples(
 		module.Example{Title: "Ask for a name and a password", JSON: `{"handler": "authentication", "providers": {"http_basic": {"hash_cache": {},
-			"accounts": [{"username": "ann", "password": "$2a$14$Xl1rWbSYcZ9CXkvbQlUu2.PrZKHtL7Z8lKbyXOSTA7d3J4fN0eJ5a"}]}}}`},
+			"accounts": [{"username": "ann", "password": "$2a$14$4hO7ZAMiGvaTN4QjpwrfTOG.Nl/1gABoiaDCnLzB8i2RCCvDJ/3Z6"}]}}}`},
 	), directives())
 }
 

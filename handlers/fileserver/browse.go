@@ -151,12 +151,7 @@ func (s *serving) readListing() (*Listing, time.Time, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, time.Time{}, err
 	}
-	urlPath := s.r.URL.EscapedPath()
-	if p := strings.TrimRight(urlPath, "/"); p != "" {
-		urlPath = p
-	} else {
-		urlPath = "/"
-	}
+	urlPath := path.Clean("/" + s.r.URL.EscapedPath())
 	l := &Listing{Name: path.Base(urlPath), Path: urlPath, CanGoUp: len(urlPath) > 1, Items: make([]Item, 0, len(entries)), visit: visit{s.w, s.r, s.x}}
 	modified := info.ModTime()
 	for _, e := range entries {

@@ -55,7 +55,11 @@ func (c IPRanges) compile(env *module.Env) (ipSet, error) {
 	var set ipSet
 	var problems schema.Problems
 	for i, entry := range c.Ranges {
-		text, zone, zoned := strings.Cut(env.Expand(entry), "%")
+		expanded := entry
+		if env != nil {
+			expanded = env.Expand(entry)
+		}
+		text, zone, zoned := strings.Cut(expanded, "%")
 		p, err := clientip.ParsePrefix(text)
 		if err == nil && zoned && (zone == "" || strings.ContainsAny(zone, "/%")) {
 			err = fmt.Errorf("the zone %q is not the name of a network interface", zone)

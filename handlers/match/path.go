@@ -107,7 +107,7 @@ func compilePath(env *module.Env, cfg *PathConfig) (handlers.Matcher, error) {
 			continue
 		}
 		if strings.Contains(literal, "%") && !wellEscaped(literal) {
-			env.Warn(at("", i), "a % that no two hexadecimal digits or * follow matches nothing; %25 is a literal percent sign")
+			warn(env, at("", i), "a % that no two hexadecimal digits or * follow matches nothing; %25 is a literal percent sign")
 		}
 		pattern := parsePath(literal)
 		switch {

@@ -53,6 +53,6 @@ func compileProtocol(env *module.Env, cfg *ProtocolConfig) (handlers.Matcher, er
 	case "http/3+":
 		return protocol(func(r *http.Request) bool { return r.ProtoAtLeast(3, 0) }), nil
 	}
-	env.Warn("", "no request has the protocol "+strconv.Quote(string(*cfg))+"; known are http, https, grpc, http/1.0, http/1.1, http/2, http/3, and versions with a +")
+	warn(env, "", "no request has the protocol "+strconv.Quote(string(*cfg))+"; known are http, https, grpc, http/1.0, http/1.1, http/2, http/3, and versions with a +")
 	return protocol(func(*http.Request) bool { return false }), nil
 }

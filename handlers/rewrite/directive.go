@@ -25,7 +25,8 @@ func readRewrite(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 	case d.OpensBlock():
 		return nil, unexpectedBlock(d)
 	case len(args) == 2 && !module.IsMatcher(args[0].Text):
-		return nil, args[0].Errf("'%s' is not a matcher; the first of two arguments of rewrite is *, a path that begins with / or a name that begins with @", caddyfile.Shorten(args[0].Text))
+		d.WarnAt(args[1], "'%s' is ignored: of two arguments of rewrite the first is a matcher: *, a path that begins with / or a name that begins with @", caddyfile.Shorten(args[1].Text))
+		args = args[:1]
 	case len(args) == 2:
 		var err error
 		if m, err = u.MatchOf(args[0]); err != nil {

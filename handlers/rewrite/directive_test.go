@@ -17,6 +17,7 @@ func TestDirectives(t *testing.T) {
 			{"group":"group0","match":[{"path":["/one"]}],"handle":[{"handler":"rewrite","uri":"/1"}]},
 			{"group":"group0","handle":[{"handler":"rewrite","uri":"/all"}]}]`},
 		{"method", "method DELETE", `[{"handle":[{"handler":"rewrite","method":"DELETE"}]}]`},
+		{"of two arguments without a matcher the second is ignored", "rewrite a /b", `[{"group":"group0","handle":[{"handler":"rewrite","uri":"a"}]}]`},
 		{"the method as written", "method /old brew", `[{"match":[{"path":["/old"]}],"handle":[{"handler":"rewrite","method":"brew"}]}]`},
 		{"order", "uri strip_suffix .html\nmethod GET\nrewrite * /x", `[
 			{"handle":[{"handler":"rewrite","method":"GET"}]},
@@ -66,7 +67,6 @@ func TestDirectiveErrors(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"rewrite without a URI", "rewrite", "parsing caddyfile tokens for 'rewrite': too few arguments; rewrite needs a URI, at Caddyfile:2"},
 		{"rewrite with three arguments", "\nrewrite * /a /b", "too many arguments; should only be a matcher and a URI, at Caddyfile:3"},
-		{"rewrite without a matcher", "rewrite a /b", "'a' is not a matcher; the first of two arguments of rewrite is *, a path that begins with / or a name that begins with @, at Caddyfile:2"},
 		{"rewrite with an unknown matcher", "rewrite @a /b", "unrecognized matcher name: @a, at Caddyfile:2"},
 		{"rewrite with a block", "rewrite /a {\n\tb\n}", "unexpected token '{', expecting argument, at Caddyfile:2"},
 		{"method without a method", "method", "parsing caddyfile tokens for 'method': wrong argument count or unexpected line ending after 'method', at Caddyfile:2"},

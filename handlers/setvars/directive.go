@@ -85,7 +85,8 @@ func readRoot(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 		d.Next()
 		return nil, d.ArgErr()
 	case len(args) == 2 && !module.IsMatcher(args[0].Text):
-		return nil, args[0].Errf("'%s' is not a matcher; the first of two arguments of root is *, a path that begins with / or a name that begins with @", caddyfile.Shorten(args[0].Text))
+		d.WarnAt(args[1], "'%s' is ignored: of two arguments of root the first is a matcher: *, a path that begins with / or a name that begins with @", caddyfile.Shorten(args[1].Text))
+		args = args[:1]
 	case len(args) == 2:
 		var err error
 		if m, err = u.MatchOf(args[0]); err != nil {

@@ -49,6 +49,7 @@ func TestDirectives(t *testing.T) {
 		{"log_skip for a path", "log_skip /ping", `[{"match":[{"path":["/ping"]}],"handle":[{"handler":"vars","log_skip":true}]}]`},
 		{"log_skip for everything", "log_skip *", `[{"handle":[{"handler":"vars","log_skip":true}]}]`},
 		{"skip_log", "skip_log /ping", `[{"match":[{"path":["/ping"]}],"handle":[{"handler":"vars","log_skip":true}]}]`},
+		{"root with two paths, of which the second is ignored", "root a b", `[{"handle":[{"handler":"vars","root":"a"}]}]`},
 		{"log_name", "log_name audit", `[{"handle":[{"handler":"vars","access_logger_names":["audit"]}]}]`},
 		{"several names", "log_name /pay/* audit \"money 1\"", `[{"match":[{"path":["/pay/*"]}],"handle":[{"handler":"vars","access_logger_names":["audit","money 1"]}]}]`},
 		{"log_name without names", "log_name", `[{"handle":[{"handler":"vars","access_logger_names":null}]}]`},
@@ -71,7 +72,6 @@ func TestDirectiveErrors(t *testing.T) {
 		{"the name that the document needs", "vars handler x", "a variable cannot be named 'handler'"},
 		{"root without a path", "root", "parsing caddyfile tokens for 'root': too few arguments; root needs a path, at Caddyfile:2"},
 		{"root with three arguments", "root * /a /b", "too many arguments; should only be a matcher and a path, at Caddyfile:2"},
-		{"root with two paths", "root a b", "'a' is not a matcher; the first of two arguments of root is *, a path that begins with / or a name that begins with @, at Caddyfile:2"},
 		{"root with an unknown matcher", "root @no /a", "unrecognized matcher name: @no, at Caddyfile:2"},
 		{"root with a block", "root /a {\n\tb\n}", "unexpected token '{', expecting argument, at Caddyfile:2"},
 		{"log_skip with an argument", "log_skip audit", "parsing caddyfile tokens for 'log_skip': wrong argument count or unexpected line ending after 'audit', at Caddyfile:2"},
@@ -96,6 +96,7 @@ func TestWarnings(t *testing.T) {
 		{"log_skip", 0, ""},
 		{"skip_log", 2, "skip_log is an older spelling; use log_skip"},
 		{"log_name a", 0, ""},
+		{"root a b", 2, "'b' is ignored: of two arguments of root the first is a matcher: *, a path that begins with / or a name that begins with @"},
 		{"log_name *", 2, "log_name without names has no effect"},
 	} {
 		t.Run(c.text, func(t *testing.T) {

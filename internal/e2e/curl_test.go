@@ -14,7 +14,7 @@ import (
 )
 
 // curl is as much of curl as the README uses, for machines that have none. It
-// knows -s, -S, -i, -f, -X, -H, -d (also @file), -o, -w '%{http_code}',
+// knows -s, -S, -i, -f, -X, -H, -d and --data-binary (also @file), -o, -w '%{http_code}',
 // --unix-socket, and URLs without a scheme.
 func curl(args []string) int {
 	c := request{header: http.Header{}, out: os.Stdout}
@@ -81,13 +81,15 @@ func (c *request) option(name, value string) error {
 	case "-H":
 		k, v, _ := strings.Cut(value, ":")
 		c.header.Set(k, strings.TrimSpace(v))
-	case "-d":
+	case "-d", "--data-binary":
 		if file, ok := strings.CutPrefix(value, "@"); ok {
 			text, err := os.ReadFile(file)
 			if err != nil {
 				return err
 			}
-			value = strings.NewReplacer("\r", "", "\n", "").Replace(string(text))
+			if value = string(text); name == "-d" {
+				value = strings.NewReplacer("\r", "", "\n", "").Replace(value)
+			}
 		}
 		c.body = &value
 	case "-o":

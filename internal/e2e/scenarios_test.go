@@ -71,8 +71,9 @@ func (d *description) find(path string) (string, bool) {
 	}
 	best := ""
 	for template := range d.Paths {
-		stem, _, ok := strings.Cut(template, "{")
-		if ok && strings.HasPrefix(path, stem) && len(path) > len(stem) && len(template) > len(best) {
+		stem, rest, ok := strings.Cut(template, "{")
+		_, rest, _ = strings.Cut(rest, "}")
+		if ok && strings.HasPrefix(path, stem) && strings.HasSuffix(path, rest) && len(path) > len(stem)+len(rest) && len(template) > len(best) {
 			best = template
 		}
 	}

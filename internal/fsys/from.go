@@ -20,7 +20,7 @@ type from struct{ fs fs.FS }
 
 // name makes a name of the machine one of package io/fs.
 func (f from) name(op, name string) (string, error) {
-	n := path.Clean(strings.TrimPrefix(filepath.ToSlash(name), "/"))
+	n := path.Clean(strings.TrimLeft(filepath.ToSlash(name), "/"))
 	if n == ".." || strings.HasPrefix(n, "../") {
 		return "", &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
 	}

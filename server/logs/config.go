@@ -31,8 +31,9 @@ type BaseConfig struct {
 	// Encoder is the form of the entries. Default: console if the writer is
 	// stdout or stderr and standard error is a terminal, else json.
 	Encoder module.Ref[zapcore.Encoder] `json:"encoder" module:"caddy.logging.encoders" inline:"format"`
-	// Core is an additional core. There are none to choose from.
-	Core module.Later `json:"core"`
+	// Core also gets every entry that is written, whatever the encoder. No core
+	// comes with the program.
+	Core module.Ref[zapcore.Core] `json:"core" module:"caddy.logging.cores" inline:"module"`
 	// Level is the lowest level that is written: DEBUG, INFO, WARN, ERROR, PANIC
 	// or FATAL, in any case. Placeholders such as {env.LOG_LEVEL} are replaced at
 	// load. Default: INFO.
@@ -93,7 +94,7 @@ func compile(env *module.Env, c *Config) (*Set, error) {
 		l, problems := newLog(env, sw, "", c.Sink)
 		ps = append(ps, problems.Under("/sink")...)
 		s.sink = l
-		if n := c.Sink; n.Encoder.Set() || n.Level != "" || n.Sampling != nil || n.WithCaller || n.WithStacktrace != "" {
+		if n := c.Sink; n.Encoder.Set() || n.Level != "" || n.Core.Set() || n.Sampling != nil || n.WithCaller || n.WithStacktrace != "" {
 			env.Warn("/sink", "only the writer of the sink has an effect")
 		}
 	}
@@ -123,12 +124,18 @@ func newLog(env *module.Env, sw *Switch, name string, c *BaseConfig) (*namedLog,
 	}
 	l.level = level("level", c.Level, zapcore.InfoLevel)
 	l.stack = level("with_stacktrace", c.WithStacktrace, zapcore.InvalidLevel)
-	if c.Encoder.Set() {
-		l.encoder = c.Encoder.Value()
-	} else {
-		l.encoder = defaultEncoder(l.writer, &sw.process)
+	l.encoder = defaultEncoder(l.writer, &sw.process)
+	enc, problems := encoderOf(c.Encoder)
+	ps = append(ps, problems.Under("/encoder")...)
+	if enc != nil {
+		l.encoder = settle(enc, l.encoder)
 	}
+	l.encoder = finish(l.encoder)
 	l.core = &logCore{log: l, enc: l.encoder}
+	if c.Core.Set() {
+		l.extra = c.Core.Value()
+		l.core = zapcore.NewTee(l.core, levelled{l.extra, l.level})
+	}
 	if c.Sampling != nil {
 		if c.Sampling.Interval < 0 {
 			ps = append(ps, schema.Problem{Pointer: "/sampling/interval", Message: "the sampling interval cannot be negative", Expected: `a duration such as "1s"`})
@@ -136,6 +143,28 @@ func newLog(env *module.Env, sw *Switch, name string, c *BaseConfig) (*namedLog,
 		l.core = c.Sampling.wrap(l.core)
 	}
 	return l, ps
+}
+
+// levelled is a core that gets what a log's level lets through.
+type levelled struct {
+	zapcore.Core
+	level zapcore.Level
+}
+
+// Enabled implements zapcore.Core.
+func (c levelled) Enabled(l zapcore.Level) bool { return l >= c.level && c.Core.Enabled(l) }
+
+// With implements zapcore.Core.
+func (c levelled) With(fields []zapcore.Field) zapcore.Core {
+	return levelled{c.Core.With(fields), c.level}
+}
+
+// Check implements zapcore.Core.
+func (c levelled) Check(ent zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if ent.Level < c.level {
+		return ce
+	}
+	return c.Core.Check(ent, ce)
 }
 
 func (c *SamplingConfig) wrap(core zapcore.Core) zapcore.Core {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sluiceproxy/sluice/server/logs/stream"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -21,7 +22,8 @@ type namedLog struct {
 	selection
 	writer  *Writer
 	encoder zapcore.Encoder
-	core    zapcore.Core // a logCore, with a sampler around it if there is one
+	extra   zapcore.Core // gets the entries too; nil if there is none
+	core    zapcore.Core // a logCore and extra, with a sampler around them if there is one
 	out     *output      // nil until prepared
 }
 
@@ -93,6 +95,9 @@ func (f *fanout) replay(ent zapcore.Entry, fields []zapcore.Field, stack []uintp
 	for i := range f.taps {
 		if t := &f.taps[i]; f.wants(t, &ent) {
 			_ = t.log.write(t.log.encoder, ent, fields, stack)
+			if t.log.extra != nil && t.log.extra.Enabled(ent.Level) {
+				_ = t.log.extra.Write(ent, fields)
+			}
 		}
 	}
 }
@@ -155,17 +160,17 @@ func (l *namedLog) write(enc zapcore.Encoder, ent zapcore.Entry, fields []zapcor
 	if l.caller || ent.Level >= l.stack {
 		l.locate(&ent, stack)
 	}
-	if n := l.out.takeLost(); n > 0 {
+	if n := l.out.TakeLost(); n > 0 {
 		l.reportLost(ent, n)
 	}
 	buf, err := enc.EncodeEntry(ent, fields)
 	if err != nil {
 		return err
 	}
-	_, err = l.out.write(buf.Bytes(), ent.Level >= zapcore.ErrorLevel)
-	if errors.Is(err, errClosed) { // someone logs to a Set that is no longer current
+	_, err = l.out.Put(buf.Bytes(), ent.Level >= zapcore.ErrorLevel)
+	if errors.Is(err, stream.ErrClosed) { // someone logs to a Set that is no longer current
 		if o := l.sw.heir(l.name); o != nil {
-			_, err = o.write(buf.Bytes(), true)
+			_, err = o.Put(buf.Bytes(), true)
 		}
 	}
 	buf.Free()
@@ -182,7 +187,7 @@ func (l *namedLog) reportLost(ent zapcore.Entry, lines int64) {
 	if err != nil {
 		return
 	}
-	_, _ = l.out.write(buf.Bytes(), false)
+	_, _ = l.out.Put(buf.Bytes(), false)
 	buf.Free()
 }
 

@@ -50,7 +50,7 @@ type JSONConfig struct{ EncoderOptions }
 type ConsoleConfig struct{ EncoderOptions }
 
 func encoderSpecs() []module.Spec {
-	return []module.Spec{
+	return append([]module.Spec{
 		module.New(encoders+".json", "Writes each entry as a JSON object on a line of its own.", nil,
 			func(_ *module.Env, c *JSONConfig) (zapcore.Encoder, error) { return newJSON(&c.EncoderOptions) },
 			module.Words(jsonWords), module.Examples(module.Example{Title: "Times and durations for people", JSON: `{"format": "json", "time_format": "rfc3339", "duration_format": "string"}`})),
@@ -59,7 +59,7 @@ func encoderSpecs() []module.Spec {
 				return newConsole(&c.EncoderOptions, module.Service[*Switch](env).process.NoColor)
 			},
 			module.Words(consoleWords), module.Examples(module.Example{Title: "Without colours, in local time", JSON: `{"format": "console", "level_format": "upper", "time_local": true}`})),
-	}
+	}, wrapSpecs()...)
 }
 
 func newJSON(o *EncoderOptions) (zapcore.Encoder, error) {
@@ -79,7 +79,9 @@ func newConsole(o *EncoderOptions, noColor bool) (zapcore.Encoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return zapcore.NewConsoleEncoder(cfg), nil
+	bare := cfg
+	bare.TimeKey = ""
+	return &console{zapcore.NewConsoleEncoder(cfg), zapcore.NewConsoleEncoder(bare)}, nil
 }
 
 // defaultEncoder is the encoder of a log that names none.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/logs/filtermod"
 )
 
 // memory is a terminal or a file to write to.
@@ -58,7 +60,8 @@ type world struct {
 	stdout, stderr *memory
 	sw             *logs.Switch
 	env            map[string]string
-	extra          []module.Spec
+	extra          []module.Spec // set before the first load
+	table          *module.Table
 	warnings       []string
 }
 
@@ -74,15 +77,18 @@ func newWorld(t *testing.T, change ...func(*logs.Process)) *world {
 
 func (w *world) build(doc string) module.Result {
 	w.t.Helper()
-	table, err := module.NewTable(append(logs.Specs(), w.extra...), map[string]string{"caddy.logging.writers.file": "log files come later"})
-	if err != nil {
-		w.t.Fatal(err)
+	if w.table == nil {
+		var err error
+		w.table, err = module.NewTable(slices.Concat(logs.Specs(), filtermod.Specs(), w.extra), map[string]string{"caddy.logging.cores.mock": "it is for tests"})
+		if err != nil {
+			w.t.Fatal(err)
+		}
 	}
 	node, _, err := config.Parse([]byte(doc), config.Limits{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	b := &module.Builder{Table: table, Sources: module.Sources{
+	b := &module.Builder{Table: w.table, Sources: module.Sources{
 		ReadFile: func(string) ([]byte, error) { return nil, nil },
 		Globals:  &vars.Global{Getenv: func(n string) string { return w.env[n] }},
 		Services: module.Services{},

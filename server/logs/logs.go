@@ -6,6 +6,15 @@
 // module, such as "http.log.access", and reach every log that includes the
 // name. Core loggers belong to the process (the unnamed one, "admin",
 // "admin.api", ...) and reach the log called "default" only.
+//
+// Files that logs are written to are known by their absolute name and stay open
+// over edits for as long as a configuration names them. What is logged has
+// reached the file when the call returns, unless another goroutine writes at
+// that moment. A file that someone renames or removes is missed within a second
+// of the next entry, and made anew; that is how external rotation works, without
+// a signal. An output that fails never stops anything: entries that it does not
+// take are counted (Switch.Lost, and an entry in the log itself when it works
+// again), and standard error is told at once and then every minute.
 package logs
 
 import (
@@ -21,10 +30,14 @@ import (
 // ID is the module ID of the `logging` object.
 const ID = "sluice.logging"
 
+// place is where the `logging` object stands in a document.
+const place = "/logging"
+
 // Namespaces of the modules that logs are made of.
 const (
 	writers  = "caddy.logging.writers"
 	encoders = "caddy.logging.encoders"
+	filters  = "caddy.logging.encoders.filter"
 	cores    = "caddy.logging.cores"
 )
 
@@ -75,6 +88,14 @@ func ThisProcess() Process {
 		NoColor:  os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "xterm-mono",
 		StdLog:   log.SetOutput,
 	}
+}
+
+// stderr is where standard error goes, never nil.
+func (p *Process) stderr() io.Writer {
+	if p.Stderr == nil {
+		return io.Discard
+	}
+	return p.Stderr
 }
 
 func (p *Process) clock() zapcore.Clock {

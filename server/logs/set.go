@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/schema"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -96,11 +98,38 @@ func (s *Set) open(p *outputs) error {
 				p.release(l.out)
 				l.out = nil
 			}
-			return fmt.Errorf("opening the output of log %q: %w", l.name, err)
+			return schema.Problems{{Pointer: l.pointer() + "/writer", Message: fmt.Sprintf("opening the output of %s: %v", l, err), Found: l.writer.Key}}
 		}
 		l.out = o
 	}
 	return nil
+}
+
+// pointer is where the log stands in the document.
+func (l *namedLog) pointer() string {
+	if l.name == "" {
+		return place + "/sink"
+	}
+	return place + config.JoinPointer("", "logs", l.name)
+}
+
+// String names the log in errors.
+func (l *namedLog) String() string {
+	if l.name == "" {
+		return "the sink"
+	}
+	return fmt.Sprintf("log %q", l.name)
+}
+
+// start puts the settings of the writers into effect.
+func (s *Set) start() {
+	done := map[*output]bool{}
+	for _, l := range s.all() {
+		if l.out != nil && !done[l.out] {
+			done[l.out] = true
+			l.out.start(l.writer)
+		}
+	}
 }
 
 func (s *Set) share(p *outputs) {

@@ -10,6 +10,7 @@ import (
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/logs/filtermod"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -205,11 +206,13 @@ func TestRefused(t *testing.T) {
 		{`{"logs":{"a":{"level":"trace"}}}`, "/logs/a/level", "unrecognized log level: trace"},
 		{`{"logs":{"a":{"level":"{env.NONE}"}}}`, "/logs/a/level", "invalid log level"},
 		{`{"logs":{"a":{"with_stacktrace":"x"}}}`, "/logs/a/with_stacktrace", "unrecognized log level: x"},
-		{`{"logs":{"a":{"core":{"module":"mock"}}}}`, "/logs/a/core", "not supported"},
-		{`{"logs":{"a":{"writer":{"output":"file","filename":"x"}}}}`, "/logs/a/writer/output", "not supported yet"},
+		{`{"logs":{"a":{"core":{"module":"mock"}}}}`, "/logs/a/core/module", "not supported yet: it is for tests"},
 		{`{"logs":{"a":{"writer":{"output":"nonsense"}}}}`, "/logs/a/writer/output", "unknown module: caddy.logging.writers.nonsense"},
 		{`{"logs":{"a":{"writer":{"output":"stderr","x":1}}}}`, "/logs/a/writer/x", "unknown field"},
-		{`{"logs":{"a":{"encoder":{"format":"filter"}}}}`, "/logs/a/encoder/format", "unknown module"},
+		{`{"logs":{"a":{"encoder":{"format":"logfmt"}}}}`, "/logs/a/encoder/format", "unknown module"},
+		{`{"logs":{"a":{"encoder":{"format":"filter.delete"}}}}`, "/logs/a/encoder/format", "unknown module: caddy.logging.encoders.filter.delete is no encoder"},
+		{`{"logs":{"a":{"encoder":{"format":"append","wrap":{"format":"filter.hash"}}}}}`, "/logs/a/encoder/wrap/format", "filter.hash is no encoder"},
+		{`{"logs":{"a":{"encoder":{"format":"filter","fields":{"x":{"filter":"delte"}}}}}}`, "/logs/a/encoder/fields/x/filter", "unknown module: caddy.logging.encoders.filter.delte"},
 		{`{"logs":{"a":{"encoder":{"format":"json","duration_format":"days"}}}}`, "/logs/a/encoder/duration_format", "unrecognized duration format: days"},
 		{`{"logs":{"a":{"encoder":{"format":"json","level_format":"lowre"}}}}`, "/logs/a/encoder/level_format", "unrecognized level format: lowre"},
 		{`{"logs":{"a":{"sampling":{"interval":"-1s"}}}}`, "/logs/a/sampling/interval", "negative"},
@@ -272,7 +275,7 @@ func (c *counted) Close() error { c.closed++; return nil }
 
 func (c *counted) spec(name string) module.Spec {
 	return module.New("caddy.logging.writers."+name, "For tests.", nil, func(*module.Env, *logs.StdoutConfig) (*logs.Writer, error) {
-		return &logs.Writer{Key: name, Open: func() (io.WriteCloser, error) { c.opened++; return c, c.fail }}, nil
+		return &logs.Writer{Key: name, Open: func(logs.Opening) (io.WriteCloser, error) { c.opened++; return c, c.fail }}, nil
 	})
 }
 
@@ -317,7 +320,7 @@ func TestOutputThatFails(t *testing.T) {
 
 func TestExamples(t *testing.T) {
 	w := newWorld(t)
-	for _, s := range logs.Specs() {
+	for _, s := range append(logs.Specs(), filtermod.Specs()...) {
 		if len(s.Examples) == 0 {
 			t.Errorf("%s has no example", s.ID)
 		}
@@ -326,6 +329,8 @@ func TestExamples(t *testing.T) {
 			switch {
 			case strings.Contains(s.ID, "writers"):
 				doc = `{"logs":{"x":{"writer":` + doc + `}}}`
+			case strings.Contains(s.ID, "encoders.filter."):
+				doc = `{"logs":{"x":{"encoder":{"format":"filter","fields":{"f":` + doc + `}}}}}`
 			case strings.Contains(s.ID, "encoders"):
 				doc = `{"logs":{"x":{"encoder":` + doc + `}}}`
 			}

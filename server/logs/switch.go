@@ -66,6 +66,7 @@ func (sw *Switch) Use(s *Set) {
 	old := sw.current.Load()
 	if old != s {
 		s.share(&sw.outputs)
+		s.start()
 		if from, to := old.destination(), s.destination(); from != to {
 			old.Core("").Info("redirected default logger", zap.String("from", from), zap.String("to", to))
 		}
@@ -169,6 +170,10 @@ func (l lines) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// Lost is how many entries outputs have not taken since the process began,
+// because they failed or were blocked.
+func (sw *Switch) Lost() int64 { return sw.outputs.lost.Load() }
 
 // Sync returns when every entry logged so far is written, or with an error if
 // an output fails or has been blocked for some seconds.

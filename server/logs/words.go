@@ -27,6 +27,17 @@ func readModule[C any](d *caddyfile.Dispenser, options *caddyfile.Options[C], cf
 	return options.Parse(d, cfg)
 }
 
+// arguments reads a module's arguments, whose number must be allowed, and then
+// its block.
+func arguments[C any](d *caddyfile.Dispenser, count caddyfile.Count, options *caddyfile.Options[C], cfg *C) ([]caddyfile.Token, error) {
+	d.Next()
+	args := d.RemainingArgTokens()
+	if !count.Allows(len(args)) {
+		return nil, d.ArgErr()
+	}
+	return args, options.Parse(d, cfg)
+}
+
 func jsonWords(_ *module.Use, d *caddyfile.Dispenser) (any, error) {
 	cfg := &JSONConfig{}
 	return cfg, readModule(d, &encoderWords, &cfg.EncoderOptions)

@@ -9,6 +9,7 @@ import (
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/logs/filtermod"
 )
 
 // assembly is as much of an assembly as logs ask for.
@@ -30,12 +31,12 @@ type core struct {
 // is left.
 func readLog(t *testing.T, where logs.Where, text string) (*logs.Written, *assembly, error) {
 	t.Helper()
-	table, err := module.NewTable(append(logs.Specs(), module.New("caddy.logging.cores.test", "A core.", nil,
+	table, err := module.NewTable(append(slices.Concat(logs.Specs(), filtermod.Specs()), module.New("caddy.logging.cores.test", "A core.", nil,
 		func(*module.Env, *core) (int, error) { return 0, nil },
 		module.Words(func(_ *module.Use, d *caddyfile.Dispenser) (any, error) {
 			d.Next()
 			return &core{Depth: len(d.RemainingArgs())}, nil
-		}))), map[string]string{"caddy.logging.writers.file": "log files come later"})
+		}))), map[string]string{"caddy.logging.cores.mock": "it is for tests"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestReadWordsErrors(t *testing.T) {
 		{9, "log {\noutput discard all\n}", args + "'all'"},
 		{9, "log {\noutput stderr {\nx y\n}\n}", "malformed stderr: blocks are not supported, at Caddyfile:2"},
 		{9, "log {\noutput discard {\n}\n}", "malformed discard: blocks are not supported"},
-		{9, "log {\noutput file a.log\n}", "module caddy.logging.writers.file is not supported yet: log files come later"},
+		{9, "log {\ncore mock\n}", "module caddy.logging.cores.mock is not supported yet: it is for tests"},
 		{9, "log {\nformat json pretty\n}", args + "'pretty'"},
 		{9, "log {\nformat console {\ntime_format\n}\n}", args + "'time_format', at Caddyfile:3"},
 		{9, "log {\nformat console {\nmessage_key a b\n}\n}", args + "'b'"},
@@ -186,7 +187,7 @@ func TestReadWordsErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"log {\noutput stdot\n}":          "module not registered: caddy.logging.writers.stdot, at Caddyfile:2 (did you mean 'stdout'?)",
 		"log {\nformat logfmt {\na\n}\n}": "module not registered: caddy.logging.encoders.logfmt, at Caddyfile:2",
-		"log {\ncore mock\n}":             "module not registered: caddy.logging.cores.mock",
+		"log {\ncore tset\n}":             "module not registered: caddy.logging.cores.tset, at Caddyfile:2 (did you mean 'test'?)",
 	} {
 		if _, _, err := readLog(t, logs.Site, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\n got %v\nwant ...%s", text, err, want)

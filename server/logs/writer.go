@@ -2,7 +2,6 @@ package logs
 
 import (
 	"io"
-	"sync"
 
 	"github.com/sluiceproxy/sluice/config/module"
 )
@@ -11,17 +10,51 @@ import (
 // opened.
 type Writer struct {
 	// Key is the destination's identity. Logs with equal keys share one opened
-	// output, within a configuration and over reloads; the settings of the one
-	// that opened it rule.
+	// output, within a configuration and over reloads.
 	Key string
+	// Settings is what else says how to write, as text. Of logs that share an
+	// output the first one's rule, the default log being the first of all.
+	Settings string
 	// Standard says that it is standard output or standard error, which decides
 	// about the default encoder.
 	Standard bool
 	// Discard says that lines need not even be made.
 	Discard bool
+	// Impatient drops lines that the output does not take in time, where who logs
+	// would wait for a moment otherwise.
+	Impatient bool
 	// Open opens the destination. Lines come from one goroutine at a time, one
 	// or more in a call. Close is called after the last.
-	Open func() (io.WriteCloser, error)
+	Open func(o Opening) (io.WriteCloser, error)
+	// Start makes what was opened follow the writer's settings. It is called when
+	// a configuration takes effect: for an output that is new to it, and for one
+	// that was opened with other settings. It may be nil.
+	Start func(opened io.WriteCloser)
+}
+
+// Opening is what a writer gets when it opens its destination.
+type Opening struct {
+	// Stderr is for lines that cannot be sent anywhere else.
+	Stderr io.Writer
+	// Report tells the operator, through standard error and at most once in a
+	// while, of what fails without losing lines. Any goroutine may call it.
+	Report func(error)
+	// After, if not nil, is closed when an output of the same key that was closed
+	// before is really done.
+	After <-chan struct{}
+}
+
+// Direct is implemented by outputs that are so fast that who logs writes the
+// line, and need not fear to lose it when the process crashes.
+type Direct interface {
+	// Direct reports whether it is so now.
+	Direct() bool
+}
+
+// Lingering is implemented by outputs that go on working when they are closed.
+type Lingering interface {
+	// Done is closed when that has ended; nil means that it has.
+	Done() <-chan struct{}
 }
 
 // StdoutConfig has no fields: standard output needs no settings.
@@ -46,6 +79,8 @@ func writerSpecs() []module.Spec {
 		module.New(writers+".discard", "Drops a log.", nil,
 			func(*module.Env, *DiscardConfig) (*Writer, error) { return discard(), nil },
 			module.Words(plain[DiscardConfig]), module.Examples(module.Example{Title: "Nowhere", JSON: `{"output": "discard"}`})),
+		fileSpec(),
+		netSpec(),
 	}
 }
 
@@ -53,93 +88,14 @@ func standard(name string, w io.Writer) *Writer {
 	if w == nil {
 		w = io.Discard
 	}
-	return &Writer{Key: name, Standard: true, Open: func() (io.WriteCloser, error) { return kept{w}, nil }}
+	return &Writer{Key: name, Standard: true, Open: func(Opening) (io.WriteCloser, error) { return kept{w}, nil }}
 }
 
 func discard() *Writer {
-	return &Writer{Key: "discard", Discard: true, Open: func() (io.WriteCloser, error) { return kept{io.Discard}, nil }}
+	return &Writer{Key: "discard", Discard: true, Open: func(Opening) (io.WriteCloser, error) { return kept{io.Discard}, nil }}
 }
 
 // kept is a writer that stays open.
 type kept struct{ io.Writer }
 
 func (kept) Close() error { return nil }
-
-// output is an opened destination.
-type output struct {
-	*stream
-	key   string
-	file  io.Closer
-	users int
-}
-
-// outputs are the opened destinations of a process, by key. It is safe for
-// concurrent use.
-type outputs struct {
-	process *Process
-	mu      sync.Mutex
-	open    map[string]*output
-}
-
-// acquire opens a destination, or counts one user more of an open one.
-func (p *outputs) acquire(w *Writer) (*output, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if o := p.open[w.Key]; o != nil {
-		o.users++
-		return o, nil
-	}
-	file, err := w.Open()
-	if err != nil {
-		return nil, err
-	}
-	hold := holdFor
-	if w.Standard && p.process.Terminal {
-		hold = 0
-	}
-	o := &output{stream: newStream(file, hold), key: w.Key, file: file, users: 1}
-	if p.open == nil {
-		p.open = map[string]*output{}
-	}
-	p.open[w.Key] = o
-	return o, nil
-}
-
-// share counts one user more of an output that has some.
-func (p *outputs) share(o *output) {
-	p.mu.Lock()
-	o.users++
-	p.mu.Unlock()
-}
-
-// release counts one user less and closes with the last.
-func (p *outputs) release(o *output) {
-	p.mu.Lock()
-	o.users--
-	last := o.users == 0
-	if last {
-		delete(p.open, o.key)
-	}
-	p.mu.Unlock()
-	if last {
-		_ = o.close()
-		_ = o.file.Close()
-	}
-}
-
-// sync flushes all open outputs.
-func (p *outputs) sync() error {
-	p.mu.Lock()
-	all := make([]*output, 0, len(p.open))
-	for _, o := range p.open {
-		all = append(all, o)
-	}
-	p.mu.Unlock()
-	var err error
-	for _, o := range all {
-		if e := o.Sync(); e != nil {
-			err = e
-		}
-	}
-	return err
-}

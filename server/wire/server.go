@@ -91,6 +91,10 @@ func (s *Server) Serve(raw net.Conn) {
 		raw.Close()
 		return
 	}
+	if len(set.Openers) > 0 {
+		go s.open(c, set.Openers)
+		return
+	}
 	c.core.Serve(&once{c: c})
 }
 

@@ -47,6 +47,9 @@ type Settings struct {
 	// EnableFullDuplex lets an HTTP/1 response start before the request body
 	// was read.
 	EnableFullDuplex bool
+	// Openers read what stands before HTTP on a connection, in their order. A
+	// connection keeps those that it began with.
+	Openers []Opener
 	// Protocols are what clients may speak. A connection keeps those that it
 	// began with.
 	Protocols Protocols

@@ -89,6 +89,9 @@ func (r *Respond) Document(servers []Server) (*config.Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parsing the listen address: %w", err)
 	}
+	if r.Status < 100 || r.Status > 999 {
+		return nil, fmt.Errorf("--status is %d; it must be from 100 to 999", r.Status)
+	}
 	headers, err := fields("header", r.Headers)
 	if err != nil {
 		return nil, err

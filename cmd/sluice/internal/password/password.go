@@ -84,11 +84,7 @@ func (h *Hash) Sum(plaintext []byte) (string, error) {
 		b64 := base64.RawStdEncoding.EncodeToString
 		return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, a.Memory, a.Time, a.Threads, b64(salt), b64(key)), nil
 	}
-	cost := h.Cost
-	if cost < bcrypt.MinCost || cost > bcrypt.MaxCost {
-		cost = DefaultBcryptCost
-	}
-	sum, err := bcrypt.GenerateFromPassword(plaintext, cost)
+	sum, err := bcrypt.GenerateFromPassword(plaintext, h.cost())
 	if errors.Is(err, bcrypt.ErrPasswordTooLong) {
 		return "", errors.New("bcrypt takes passwords of at most 72 bytes; use a shorter one, or --algorithm argon2id")
 	}
@@ -96,6 +92,14 @@ func (h *Hash) Sum(plaintext []byte) (string, error) {
 		return "", fmt.Errorf("hashing the password: %w", err)
 	}
 	return string(sum), nil
+}
+
+// cost is one that is valid.
+func (h *Hash) cost() int {
+	if h.Cost < bcrypt.MinCost || h.Cost > bcrypt.MaxCost {
+		return DefaultBcryptCost
+	}
+	return h.Cost
 }
 
 // maxLine bounds a password, in bytes.

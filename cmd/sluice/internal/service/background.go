@@ -30,28 +30,39 @@ func Start(command func(address string) *exec.Cmd) (pid int, err error) {
 	if err := child.Start(); err != nil {
 		return 0, fmt.Errorf("starting %s: %w", child.Path, err)
 	}
-	exited, confirmed := make(chan error, 1), make(chan struct{})
+	exited, waited := make(chan error, 1), make(chan error, 1)
 	go func() { exited <- child.Wait() }()
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			if confirms(conn, secret) {
-				close(confirmed)
-				return
-			}
-		}
-	}()
+	go func() { waited <- await(ln, secret) }()
 	select {
-	case <-confirmed:
-		return child.Process.Pid, nil
-	case err := <-exited:
-		if err == nil { // it ended as if all were well, but never confirmed
-			err = errors.New("it stopped before it was up")
+	case err := <-waited:
+		if err != nil {
+			_ = child.Process.Kill()
+			return 0, fmt.Errorf("waiting for the confirmation: %w", err)
 		}
-		return 0, fmt.Errorf("sluice process exited with error: %w", err)
+		return child.Process.Pid, nil
+	case err = <-exited:
+	}
+	if err == nil {
+		// It ended as if all were well, so its confirmation may be on the way.
+		_ = ln.SetDeadline(time.Now().Add(100 * time.Millisecond))
+		if <-waited == nil {
+			return child.Process.Pid, nil
+		}
+		err = errors.New("it stopped before it was up")
+	}
+	return 0, fmt.Errorf("sluice process exited with error: %w", err)
+}
+
+// await waits for somebody who knows the secret, until the listener fails.
+func await(ln net.Listener, secret []byte) error {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		if confirms(conn, secret) {
+			return nil
+		}
 	}
 }
 
@@ -72,12 +83,12 @@ func Confirm(stdin io.Reader, address string) error {
 	return nil
 }
 
-func listenLoopback() (net.Listener, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+func listenLoopback() (*net.TCPListener, error) {
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err == nil {
 		return ln, nil
 	}
-	ln, err6 := net.Listen("tcp", "[::1]:0")
+	ln, err6 := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv6loopback})
 	if err6 != nil {
 		return nil, fmt.Errorf("opening a listener for the confirmation: %w", errors.Join(err, err6))
 	}
