@@ -77,8 +77,7 @@ type Document struct {
 	// Warnings are about what is accepted but not meant or not spelled so today.
 	Warnings []caddyfile.Warning
 
-	places   map[*config.Node]caddyfile.Token
-	segments map[spot]caddyfile.Segment
+	places places
 }
 
 // maxWarnings bounds what one text can make of warnings.
@@ -97,7 +96,7 @@ func (a *Adapter) Adapt(s Source) (*Document, error) {
 	}
 	if root := r.document(blocks); len(r.errs) == 0 {
 		r.checkFormat()
-		return &Document{Root: root, Warnings: r.warnings, places: r.places, segments: r.segments}, nil
+		return &Document{Root: root, Warnings: r.warnings, places: r.places}, nil
 	}
 	return nil, r.errs
 }
@@ -112,14 +111,13 @@ type run struct {
 	groups   counter
 	named    *namedRoutes
 	logNames counter
-	places   map[*config.Node]caddyfile.Token
-	segments map[spot]caddyfile.Segment
+	places   places
 	warnings []caddyfile.Warning
 	errs     Errors
 }
 
 func newRun(a *Adapter, s Source) *run {
-	r := &run{Adapter: a, source: s, order: a.order, places: map[*config.Node]caddyfile.Token{}, segments: map[spot]caddyfile.Segment{}, named: &namedRoutes{}}
+	r := &run{Adapter: a, source: s, order: a.order, places: newPlaces(), named: &namedRoutes{}}
 	r.options = newOptions()
 	r.setOrder(a.order)
 	return r

@@ -34,7 +34,7 @@ var adminOptions = caddyfile.Options[adminOption]{Unknown: "unrecognized paramet
 
 func readAdmin(r *run, u *module.Use, d *caddyfile.Dispenser) error {
 	a := &adminOption{listen: defaultAdmin, token: u.Token}
-	r.options.admin = a
+	r.options.admin, r.options.adminAt = a, place{u.Token, r.places.current}
 	if d.NextArg() {
 		a.listen = d.Val()
 		if a.listen == "off" {
@@ -51,7 +51,7 @@ func readAdmin(r *run, u *module.Use, d *caddyfile.Dispenser) error {
 	return adminOptions.Parse(d, a)
 }
 
-func readPersistConfig(r *run, _ *module.Use, d *caddyfile.Dispenser) error {
+func readPersistConfig(r *run, u *module.Use, d *caddyfile.Dispenser) error {
 	var word string
 	if !d.AllArgs(&word) {
 		return d.ArgErr()
@@ -60,6 +60,9 @@ func readPersistConfig(r *run, _ *module.Use, d *caddyfile.Dispenser) error {
 		return d.Errf("persist_config must be 'off'")
 	}
 	r.options.persist = new(bool)
+	if r.options.admin == nil {
+		r.options.adminAt.token = u.Token
+	}
 	return nil
 }
 
@@ -111,7 +114,7 @@ func (o *options) loggingNode(r *run, loggers map[string]*logger) *config.Node {
 			m["level"] = config.NewString("DEBUG")
 		}
 		if name != defaultLogger {
-			excluded = append(excluded, includes(l.node, "include")...)
+			excluded = append(excluded, texts(l.node.Get("include"))...)
 			excluded = append(excluded, l.include...)
 		}
 		nodes[name] = m
@@ -140,7 +143,7 @@ func (o *options) loggingNode(r *run, loggers map[string]*logger) *config.Node {
 	for name, m := range nodes {
 		n := config.NewObject(m)
 		if l := loggers[name]; l != nil && l.node != nil {
-			r.places[n] = r.places[l.node]
+			r.places.nodes[n] = r.places.nodes[l.node]
 		}
 		all[name] = n
 	}

@@ -53,6 +53,7 @@ func (r *run) assemble(sites []*site) *config.Node {
 	}
 	if n := r.options.adminNode(); n != nil {
 		root["admin"] = n
+		r.places.nodes[n] = r.options.adminAt
 	}
 	if n := r.options.storage; n != nil {
 		root["storage"] = n
@@ -82,7 +83,11 @@ func (r *run) httpApp(servers members) *config.Node {
 	if n := r.options.metricsNode(); n != nil {
 		app["metrics"] = n
 	}
-	return config.NewObject(app)
+	n := config.NewObject(app)
+	for name, at := range r.options.at {
+		r.places.members[member{n, name}] = at
+	}
+	return n
 }
 
 // siteRank is what sites of a server are sorted by.
@@ -154,7 +159,7 @@ func specificity(s string) int {
 func (r *run) siteRoutes(list []module.Route, c siteCopy, routes []module.Route, alone bool) ([]module.Route, error) {
 	match := c.matchers()
 	for _, m := range match {
-		r.places[m] = c.keys[0].token
+		r.places.put(m, c.keys[0].token)
 	}
 	if len(match) == 0 && alone && !slices.ContainsFunc(routes, hasHost) {
 		return append(list, routes...), nil

@@ -115,24 +115,8 @@ func (r *run) fresh(n *config.Node, used *bool) *config.Node {
 
 func (r *run) copy(n *config.Node) *config.Node {
 	c := n.Clone()
-	r.copyPlaces(n, c)
+	r.places.copy(n, c)
 	return c
-}
-
-func (r *run) copyPlaces(from, to *config.Node) {
-	if t, ok := r.places[from]; ok {
-		r.places[to] = t
-	}
-	switch from.Kind() {
-	case config.Array:
-		for i, e := range from.Elements() {
-			r.copyPlaces(e, to.Index(i))
-		}
-	case config.Object:
-		for i := range from.Len() {
-			r.copyPlaces(from.Value(i), to.Value(i))
-		}
-	}
 }
 
 func (r *run) copies(list []*config.Node) []*config.Node {

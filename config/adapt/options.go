@@ -14,8 +14,10 @@ import (
 // options is the global options.
 type options struct {
 	debug     bool
-	http      members // fields of apps.http
+	http      members          // fields of apps.http
+	at        map[string]place // of fields of apps.http and of the document
 	admin     *adminOption
+	adminAt   place // of the options admin and persist_config, the last one
 	persist   *bool
 	storage   *config.Node
 	binds     []bind
@@ -34,7 +36,7 @@ type logOption struct {
 }
 
 func newOptions() *options {
-	return &options{http: members{}, ports: [2]string{"80", "443"}, values: map[string]any{}}
+	return &options{http: members{}, at: map[string]place{}, ports: [2]string{"80", "443"}, values: map[string]any{}}
 }
 
 func (o *options) httpPort() string  { return o.ports[0] }
@@ -85,12 +87,13 @@ func (r *run) readOptions(b *caddyfile.ServerBlock) {
 			r.fail(r.unknownOption(name))
 			continue
 		}
-		r.remember(seg)
+		before := r.places.enter(seg)
 		d := r.dispenser(seg)
 		d.Next()
 		if err := read(r, &module.Use{Assembly: s, Token: name}, d); err != nil {
 			r.fail(within(name, placed(d.Token(), err)))
 		}
+		r.places.leave(before)
 	}
 }
 
@@ -122,6 +125,7 @@ func portOption(name string, index int) option {
 		r.options.ports[index] = strconv.Itoa(port)
 		r.options.http[name] = config.NewNumber(float64(port))
 		r.options.values[name] = port
+		r.options.at[name] = place{token: d.Token()}
 		return nil
 	}
 }
@@ -139,6 +143,7 @@ func durationOption(name string) option {
 		if v != 0 {
 			r.options.http[name] = config.NewNumber(float64(v))
 		}
+		r.options.at[name] = place{token: d.Token()}
 		return nil
 	}
 }
@@ -227,7 +232,7 @@ var metricsOptions = caddyfile.Options[metricsOption]{Unknown: "unrecognized ser
 	{Name: "otlp", Set: caddyfile.Flag(func(m *metricsOption) *bool { return &m.OTLP })},
 }}
 
-func readMetrics(r *run, _ *module.Use, d *caddyfile.Dispenser) error {
+func readMetrics(r *run, u *module.Use, d *caddyfile.Dispenser) error {
 	m := &metricsOption{}
 	if d.NextArg() {
 		return d.ArgErr()
@@ -236,6 +241,7 @@ func readMetrics(r *run, _ *module.Use, d *caddyfile.Dispenser) error {
 		return err
 	}
 	r.options.metrics = m
+	r.options.at["metrics"] = place{u.Token, r.places.current}
 	return nil
 }
 

@@ -9,19 +9,72 @@ import (
 	"github.com/sluiceproxy/sluice/schema"
 )
 
-// spot is the first word of a directive or a definition.
-type spot struct {
-	origin *caddyfile.Origin
-	line   int32
-	word   string
+// place is where a value was written.
+type place struct {
+	token caddyfile.Token
+	// segment is the number of the directive in places.segments, 0 if it has but
+	// one line.
+	segment int32
 }
 
-func spotOf(t caddyfile.Token) spot { return spot{t.Origin, t.Line, t.Text} }
+// member is a field of an object of the document.
+type member struct {
+	object *config.Node
+	key    string
+}
 
-// remember keeps the words that a directive is written with.
-func (r *run) remember(seg caddyfile.Segment) {
+// places is where the values of a document were written, as far as it is kept.
+type places struct {
+	nodes    map[*config.Node]place
+	members  map[member]place
+	segments []caddyfile.Segment
+	current  int32 // the segment that is being read
+}
+
+func newPlaces() places {
+	return places{nodes: map[*config.Node]place{}, members: map[member]place{}, segments: []caddyfile.Segment{nil}}
+}
+
+// enter begins to read a directive. Its result is for leave.
+func (p *places) enter(seg caddyfile.Segment) (before int32) {
+	before = p.current
+	p.current = 0
 	if len(seg) > 1 && seg[len(seg)-1].Line != seg[0].Line {
-		r.segments[spotOf(seg[0])] = seg
+		p.current = int32(len(p.segments))
+		p.segments = append(p.segments, seg)
+	}
+	return before
+}
+
+func (p *places) leave(before int32) { p.current = before }
+
+// put says where an object or array was written. Scalars have no place of their
+// own, since one node may stand for many.
+func (p *places) put(n *config.Node, t caddyfile.Token) {
+	if n != nil && (n.Kind() == config.Object || n.Kind() == config.Array) {
+		p.nodes[n] = place{t, p.current}
+	}
+}
+
+// putMember says where a field was written.
+func (p *places) putMember(object *config.Node, key string, t caddyfile.Token) {
+	p.members[member{object, key}] = place{token: t}
+}
+
+// copy gives a copy of a node the places of the original.
+func (p *places) copy(from, to *config.Node) {
+	if at, ok := p.nodes[from]; ok {
+		p.nodes[to] = at
+	}
+	switch from.Kind() {
+	case config.Array:
+		for i, e := range from.Elements() {
+			p.copy(e, to.Index(i))
+		}
+	case config.Object:
+		for i := range from.Len() {
+			p.copy(from.Value(i), to.Value(i))
+		}
 	}
 }
 
@@ -30,54 +83,141 @@ func (r *run) remember(seg caddyfile.Segment) {
 // must be asked before Root is put into another document.
 func (d *Document) Locate(pointer string) (file string, line int, ok bool) {
 	n := d.Root
-	at, ok := d.places[n]
-	var below []string // keys and indices below the directive's node
+	at, ok := d.places.nodes[n]
+	var below []string // keys and indices below what at is of
 	for _, seg := range strings.Split(pointer, "/")[1:] {
 		seg = strings.NewReplacer("~1", "/", "~0", "~").Replace(seg)
-		if n = child(n, seg); n == nil {
-			break
-		}
 		below = append(below, seg)
-		if t, has := d.places[n]; has {
+		if t, has := d.places.members[member{n, seg}]; has {
+			at, ok, below = t, true, nil
+		}
+		next := child(n, seg)
+		if next == nil {
+			break // a field that is missing
+		}
+		n = next
+		if t, has := d.places.nodes[n]; has {
 			at, ok, below = t, true, nil
 		}
 	}
 	if !ok {
 		return "", 0, false
 	}
-	if t, found := d.word(at, n, below); found {
-		at = t
-	}
-	return at.File(), int(at.Line), true
+	t := d.places.word(at, n, below)
+	return t.File(), int(t.Line), true
 }
 
-// word finds the word of a directive that a value comes from: one that is the
-// value, else one that is a key on the way to it.
-func (d *Document) word(at caddyfile.Token, n *config.Node, below []string) (caddyfile.Token, bool) {
-	seg := d.segments[spotOf(at)]
-	if len(seg) == 0 || len(below) == 0 {
-		return caddyfile.Token{}, false
+// word finds the word of a directive that a value comes from: one that is a key
+// on the way to it, or one that is the value.
+func (p *places) word(at place, n *config.Node, below []string) caddyfile.Token {
+	seg := p.segments[at.segment]
+	start := 0
+	for start < len(seg) && (seg[start].Line != at.token.Line || seg[start].Origin != at.token.Origin || seg[start].Text != at.token.Text) {
+		start++
 	}
-	wanted := make([]string, 0, len(below)+1)
-	switch n.Kind() {
-	case config.String:
-		wanted = append(wanted, n.Str())
-	case config.Number:
-		wanted = append(wanted, string(n.AppendJSON(nil)))
+	if len(below) == 0 || start >= len(seg) {
+		return at.token
 	}
-	for i := len(below) - 1; i >= 0; i-- {
-		if _, err := strconv.Atoi(below[i]); err != nil {
-			wanted = append(wanted, below[i])
+	seg = seg[start:]
+	own := seg[1:extent(seg)]
+	for _, words := range [][]caddyfile.Token{own, seg[1:]} {
+		for i := len(below) - 1; i >= 0; i-- {
+			if t, ok := named(words, below[i]); ok {
+				if v, ok := valued(lineOf(words, t), n); ok {
+					return v
+				}
+				return t
+			}
+		}
+		if t, ok := valued(words, n); ok {
+			return t
 		}
 	}
-	for _, w := range wanted {
-		for _, t := range seg[1:] {
-			if w != "" && strings.EqualFold(strings.TrimLeft(t.Text, "+-?>@"), strings.TrimLeft(w, "+-?>@")) {
+	return at.token
+}
+
+// extent is how many words the first one has with its arguments and its block.
+func extent(seg []caddyfile.Token) int {
+	i := 1
+	for i < len(seg) && seg[i-1].SameLine(seg[i]) {
+		i++
+	}
+	depth := 0
+	if seg[i-1].Opens() {
+		depth = 1
+	}
+	for ; i < len(seg) && depth > 0; i++ {
+		if seg[i].Opens() {
+			depth++
+		} else if seg[i].Closes() {
+			depth--
+		}
+	}
+	return i
+}
+
+// named finds a word that is a key, or one that ends in it, as lb_retries does in
+// retries.
+func named(words []caddyfile.Token, key string) (caddyfile.Token, bool) {
+	if _, err := strconv.Atoi(key); err == nil || key == "" {
+		return caddyfile.Token{}, false
+	}
+	for _, ends := range []bool{false, true} {
+		for i, t := range words {
+			text := strings.TrimLeft(t.Text, "+-?>!@")
+			if strings.EqualFold(text, key) || ends && strings.HasSuffix(text, "_"+key) && (i == 0 || !words[i-1].SameLine(t)) {
 				return t, true
 			}
 		}
 	}
 	return caddyfile.Token{}, false
+}
+
+// lineOf is the words from t to the end of its line.
+func lineOf(words []caddyfile.Token, t caddyfile.Token) []caddyfile.Token {
+	for i := range words {
+		if words[i] != t {
+			continue
+		}
+		end := i + 1
+		for end < len(words) && words[end-1].SameLine(words[end]) {
+			end++
+		}
+		return words[i:end]
+	}
+	return nil
+}
+
+// valued finds a word that is the value of n.
+func valued(words []caddyfile.Token, n *config.Node) (caddyfile.Token, bool) {
+	for _, t := range words {
+		switch n.Kind() {
+		case config.String:
+			if t.Text == n.Str() && t.Text != "" {
+				return t, true
+			}
+		case config.Number:
+			if means(t.Text, n.Number()) {
+				return t, true
+			}
+		}
+	}
+	return caddyfile.Token{}, false
+}
+
+// means reports whether a word is a number, a duration or a size of n.
+func means(text string, n float64) bool {
+	if text == "" || len(text) > 32 || strings.IndexByte("+-.0123456789", text[0]) < 0 {
+		return false
+	}
+	if f, err := strconv.ParseFloat(text, 64); err == nil {
+		return f == n
+	}
+	if d, err := caddyfile.ParseDuration(text); err == nil {
+		return float64(d) == n
+	}
+	size, err := caddyfile.ParseSize(text)
+	return err == nil && float64(size) == n
 }
 
 func child(n *config.Node, seg string) *config.Node {

@@ -45,6 +45,14 @@ func (s *scope) Table() *module.Table { return s.table }
 
 // Matcher implements module.Assembly.
 func (s *scope) Matcher(name string) (*config.Node, bool) {
+	set, ok := s.matcher(name)
+	if ok {
+		set = s.copy(set)
+	}
+	return set, ok
+}
+
+func (s *scope) matcher(name string) (*config.Node, bool) {
 	for at := s; at != nil; at = at.parent {
 		if set, ok := at.matchers[name]; ok {
 			return set, true
@@ -92,9 +100,7 @@ func (s *scope) Add(v any) {
 
 // Placed implements module.Assembly.
 func (s *scope) Placed(n *config.Node, t caddyfile.Token) {
-	if n != nil && (n.Kind() == config.Object || n.Kind() == config.Array) {
-		s.places[n] = t
-	}
+	s.places.put(n, t)
 }
 
 // Block implements module.Assembly.
@@ -127,14 +133,15 @@ func (s *scope) define(segments []caddyfile.Segment) error {
 			continue
 		}
 		name := seg[0]
-		if _, exists := s.Matcher(name.Text); exists {
+		if _, exists := s.matcher(name.Text); exists {
 			errs.add(name.Errf("matcher is defined more than once: %s", caddyfile.Shorten(name.Text)))
 			continue
 		}
-		s.remember(seg)
+		before := s.places.enter(seg)
 		d := s.dispenser(seg)
 		d.Next()
 		set, err := match.Set(&module.Use{Assembly: s, Token: name}, d, name.Text[1:])
+		s.places.leave(before)
 		if err != nil {
 			errs.add(placed(name, err))
 			set = config.NewObject(nil) // so that its uses are not errors as well
@@ -207,7 +214,7 @@ const maxPlaces = 2 << 20
 
 // directive runs one directive.
 func (s *scope) directive(seg caddyfile.Segment) ([]any, error) {
-	s.remember(seg)
+	defer s.places.leave(s.places.enter(seg))
 	name := seg[0]
 	dir := s.directives[name.Text]
 	d := s.dispenser(seg)
@@ -222,7 +229,7 @@ func (s *scope) directive(seg caddyfile.Segment) ([]any, error) {
 	if d.Next() {
 		return nil, within(name, d.ArgErr())
 	}
-	if len(s.places) > maxPlaces {
+	if len(s.places.nodes) > maxPlaces {
 		return nil, name.Errf("the document of this Caddyfile is too large: more than %d objects and lists up to here", maxPlaces)
 	}
 	return made, nil

@@ -21,7 +21,7 @@ func (r *run) server(p *serverPlan) (*config.Node, error) {
 	}
 	if len(p.sites) > 0 {
 		listen := stringNodes(p.listen)
-		r.places[listen] = p.sites[0].keys[0].token
+		r.places.put(listen, p.sites[0].keys[0].token)
 		m["listen"] = listen
 		u := &module.Use{Assembly: p.sites[0].site.scope}
 		if len(routes) > 0 {
@@ -55,7 +55,12 @@ func (r *run) server(p *serverPlan) (*config.Node, error) {
 	}
 	n := config.NewObject(m)
 	if len(p.sites) > 0 {
-		r.places[n] = p.sites[0].keys[0].token
+		r.places.put(n, p.sites[0].keys[0].token)
+	}
+	if p.options != nil {
+		for name, t := range p.options.at {
+			r.places.putMember(n, name, t)
+		}
 	}
 	return n, nil
 }
@@ -195,9 +200,10 @@ type logger struct {
 	include []string // besides what the node includes
 }
 
-func includes(n *config.Node, field string) []string {
+// texts is the strings of an array.
+func texts(n *config.Node) []string {
 	var out []string
-	for _, e := range n.Get(field).Elements() {
+	for _, e := range n.Elements() {
 		out = append(out, e.Str())
 	}
 	return out

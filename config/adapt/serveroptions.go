@@ -17,6 +17,7 @@ type serverOptions struct {
 	// credentials and trace are part of the server's logs.
 	credentials, trace bool
 	metrics            *metricsOption
+	at                 map[string]caddyfile.Token // of fields
 	token              caddyfile.Token
 
 	use       *module.Use
@@ -54,11 +55,11 @@ var serverLines = caddyfile.Options[serverOptions]{Unknown: "unrecognized server
 		if len(args) == 1 && args[0].Text != "on" && args[0].Text != "insecure_off" {
 			return d.Errf("strict_sni_host only supports 'on' or 'insecure_off', got '%s'", caddyfile.Shorten(args[0].Text))
 		}
-		s.fields["strict_sni_host"] = config.NewBool(len(args) == 0 || args[0].Text == "on")
+		s.set(d, "strict_sni_host", config.NewBool(len(args) == 0 || args[0].Text == "on"))
 		return nil
 	}},
-	{Name: "trusted_proxies_strict", Set: func(s *serverOptions, _ *caddyfile.Dispenser, _ []caddyfile.Token) error {
-		s.fields["trusted_proxies_strict"] = config.NewNumber(1)
+	{Name: "trusted_proxies_strict", Set: func(s *serverOptions, d *caddyfile.Dispenser, _ []caddyfile.Token) error {
+		s.set(d, "trusted_proxies_strict", config.NewNumber(1))
 		return nil
 	}},
 	{Name: "trusted_proxies_unix", Set: boolField("trusted_proxies_unix", true)},
@@ -67,7 +68,7 @@ var serverLines = caddyfile.Options[serverOptions]{Unknown: "unrecognized server
 		if args[0].Text != "off" {
 			return d.Errf("unsupported 0rtt argument '%s'; only 'off' is", caddyfile.Shorten(args[0].Text))
 		}
-		s.fields["allow_0rtt"] = config.NewBool(false)
+		s.set(d, "allow_0rtt", config.NewBool(false))
 		return nil
 	}},
 	{Name: "metrics", Block: true, Set: func(s *serverOptions, d *caddyfile.Dispenser, _ []caddyfile.Token) error {
@@ -87,11 +88,20 @@ var timeoutLines = caddyfile.Options[serverOptions]{Unknown: "unrecognized timeo
 	{Name: "idle", Args: caddyfile.Exactly(1), Set: durationField("idle_timeout")},
 }}
 
+// set sets a field of the server.
+func (s *serverOptions) set(d *caddyfile.Dispenser, name string, n *config.Node) {
+	s.setAt(d.Token(), name, n)
+}
+
+func (s *serverOptions) setAt(t caddyfile.Token, name string, n *config.Node) {
+	s.fields[name], s.at[name] = n, t
+}
+
 type setLine = func(*serverOptions, *caddyfile.Dispenser, []caddyfile.Token) error
 
 func boolField(name string, v bool) setLine {
-	return func(s *serverOptions, _ *caddyfile.Dispenser, _ []caddyfile.Token) error {
-		s.fields[name] = config.NewBool(v)
+	return func(s *serverOptions, d *caddyfile.Dispenser, _ []caddyfile.Token) error {
+		s.set(d, name, config.NewBool(v))
 		return nil
 	}
 }
@@ -107,7 +117,7 @@ func numberField(name string, set func(field func(*int64) *int64) func(*int64, *
 		}
 		delete(s.fields, name)
 		if n != 0 {
-			s.fields[name] = config.NewNumber(float64(n))
+			s.set(d, name, config.NewNumber(float64(n)))
 		}
 		return nil
 	}
@@ -129,27 +139,20 @@ func idleField(name, rate string) setLine {
 }
 
 func listField(name string) setLine {
-	return func(s *serverOptions, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
-		list := includesOf(s.fields[name])
+	return func(s *serverOptions, d *caddyfile.Dispenser, args []caddyfile.Token) error {
+		list := texts(s.fields[name])
 		for _, a := range args {
 			list = append(list, a.Text)
 		}
-		s.fields[name] = stringNodes(list)
+		s.set(d, name, stringNodes(list))
 		return nil
 	}
-}
-
-func includesOf(n *config.Node) []string {
-	var out []string
-	for _, e := range n.Elements() {
-		out = append(out, e.Str())
-	}
-	return out
 }
 
 func wrappers(field, namespace string) setLine {
 	return func(s *serverOptions, d *caddyfile.Dispenser, _ []caddyfile.Token) error {
 		var list []*config.Node
+		start := d.Token()
 		for _, before := range s.fields[field].Elements() {
 			list = append(list, before)
 		}
@@ -161,7 +164,7 @@ func wrappers(field, namespace string) setLine {
 			list = append(list, n)
 		}
 		if len(list) > 0 {
-			s.fields[field] = config.NewArray(list)
+			s.setAt(start, field, config.NewArray(list))
 		}
 		return nil
 	}
@@ -177,24 +180,24 @@ func readProtocols(s *serverOptions, d *caddyfile.Dispenser, args []caddyfile.To
 		}
 		s.protocols = append(s.protocols, a.Text)
 	}
-	s.fields["protocols"] = stringNodes(s.protocols)
+	s.set(d, "protocols", stringNodes(s.protocols))
 	return nil
 }
 
-func readClientIPHeaders(s *serverOptions, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
+func readClientIPHeaders(s *serverOptions, d *caddyfile.Dispenser, args []caddyfile.Token) error {
 	for _, a := range args {
 		if slices.ContainsFunc(s.clientIP, func(h string) bool { return strings.EqualFold(h, a.Text) }) {
 			return a.Errf("client IP header %s specified more than once", caddyfile.Shorten(a.Text))
 		}
 		s.clientIP = append(s.clientIP, a.Text)
 	}
-	s.fields["client_ip_headers"] = stringNodes(s.clientIP)
+	s.set(d, "client_ip_headers", stringNodes(s.clientIP))
 	return nil
 }
 
 // readServers reads a block of the option servers.
 func readServers(r *run, u *module.Use, d *caddyfile.Dispenser) error {
-	s := serverOptions{fields: members{}, token: u.Token, use: u}
+	s := serverOptions{fields: members{}, at: map[string]caddyfile.Token{}, token: u.Token, use: u}
 	if d.NextArg() {
 		s.address = d.Val()
 		if d.NextArg() {
@@ -221,8 +224,9 @@ func readTrustedProxies(s *serverOptions, d *caddyfile.Dispenser) (bool, error) 
 	if !d.NextArg() {
 		return true, d.Errf("trusted_proxies expects an IP range source module name as its first argument")
 	}
+	start := d.Token()
 	n, err := s.use.Module(d, "http.ip_sources", "source")
-	s.fields["trusted_proxies"] = n
+	s.setAt(start, "trusted_proxies", n)
 	return true, err
 }
 

@@ -68,7 +68,8 @@ type Invocation struct {
 type Assembly interface {
 	// Table is the module kinds.
 	Table() *Table
-	// Matcher returns the set of the named matcher, the name with its "@".
+	// Matcher returns the set of the named matcher, the name with its "@". Each
+	// call makes a node of its own, which has the places of the definition.
 	Matcher(name string) (set *config.Node, ok bool)
 	// Matchers lists the names that Matcher knows.
 	Matchers() []string
@@ -148,8 +149,6 @@ func (u *Use) MatchOf(t caddyfile.Token) (Match, error) {
 	if !ok {
 		return Match{}, t.Errf("unrecognized matcher name: %s", caddyfile.Shorten(t.Text)).Suggest(t.Text, u.Matchers())
 	}
-	set = set.Clone()
-	u.Placed(set, t)
 	return Match{Given: true, Sets: []*config.Node{set}}, nil
 }
 

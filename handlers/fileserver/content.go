@@ -110,7 +110,7 @@ func (c *content) part(r byteRange) error {
 
 // small is up to where copying a file into the buffer of the response is cheaper
 // than telling the system to send it.
-const small = 32 << 10
+const small = 2 << 10
 
 var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 

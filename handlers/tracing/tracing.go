@@ -45,7 +45,7 @@ func Spec() module.Spec {
 		directives(),
 		module.Examples(
 			module.Example{Title: "Trace what follows", JSON: `{"handler": "tracing"}`},
-			module.Example{Title: "Name the span, and note the route's status", JSON: `{"handler": "tracing", "span": "{http.request.method} {http.request.host}", "span_attributes": {"app": "shop", "cache": "{http.response.header.X-Cache}"}}`},
+			module.Example{Title: "Name the span, and note what the upstream said", JSON: `{"handler": "tracing", "span": "{http.request.method} {http.request.host}", "span_attributes": {"app": "shop", "cache": "{http.response.header.X-Cache}"}}`},
 		))
 }
 
@@ -79,7 +79,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next handler
 	x := handlers.Of(r)
 	t := h.telemetry.Tracing()
 	carrier := propagation.HeaderCarrier(r.Header)
-	ctx, span := t.Tracer.Start(t.Propagator.Extract(r.Context(), carrier), h.span.Expand(x, vars.All, ""), trace.WithSpanKind(trace.SpanKindServer))
+	ctx, span := t.Tracer.Start(t.Propagator.Extract(r.Context(), carrier), clean(h.span.Expand(x, vars.All, "")), trace.WithSpanKind(trace.SpanKindServer))
 	defer span.End()
 	if span.IsRecording() {
 		span.SetAttributes(requestAttributes(x, r)...)
@@ -118,14 +118,23 @@ func (h *handler) finish(span trace.Span, x *handlers.Exchange, err error) {
 		span.SetAttributes(attribute.Int64("http.response.body.size", x.Response.Size()))
 	}
 	if err != nil {
-		span.RecordError(err)
+		span.AddEvent("exception", trace.WithAttributes(attribute.String("exception.message", clean(err.Error()))))
 	}
 	if status >= http.StatusInternalServerError {
 		span.SetStatus(codes.Error, "")
 	}
 	for _, a := range h.attributes {
-		span.SetAttributes(a.key.String(a.text.Expand(x, vars.All, "")))
+		span.SetAttributes(a.key.String(clean(a.text.Expand(x, vars.All, ""))))
 	}
+}
+
+// maxText is how many bytes of a text go into a span.
+const maxText = 4 << 10
+
+// clean bounds a text and makes it valid UTF-8. With one text that is not, a
+// client could make the collector refuse all that is sent along with it.
+func clean(s string) string {
+	return strings.ToValidUTF8(s[:min(len(s), maxText)], "?")
 }
 
 // requestAttributes describe a request by the semantic conventions for HTTP
@@ -137,11 +146,11 @@ func requestAttributes(x *handlers.Exchange, r *http.Request) []attribute.KeyVal
 	}
 	list := make([]attribute.KeyValue, 0, 10)
 	list = append(list,
-		attribute.String("http.request.method", r.Method),
+		attribute.String("http.request.method", clean(r.Method)),
 		attribute.String("url.scheme", scheme),
-		attribute.String("url.path", r.URL.Path),
+		attribute.String("url.path", clean(r.URL.Path)),
 		attribute.String("network.protocol.version", version(r)),
-		attribute.String("user_agent.original", r.UserAgent()),
+		attribute.String("user_agent.original", clean(r.UserAgent())),
 	)
 	list = appendHost(list, "server", r.Host)
 	list = appendHost(list, "network.peer", r.RemoteAddr)
@@ -159,9 +168,9 @@ func version(r *http.Request) string {
 func appendHost(list []attribute.KeyValue, prefix, hostport string) []attribute.KeyValue {
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
-		return append(list, attribute.String(prefix+".address", hostport))
+		return append(list, attribute.String(prefix+".address", clean(hostport)))
 	}
-	list = append(list, attribute.String(prefix+".address", host))
+	list = append(list, attribute.String(prefix+".address", clean(host)))
 	if n, err := strconv.Atoi(port); err == nil {
 		list = append(list, attribute.Int(prefix+".port", n))
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/handlers"
 )
 
@@ -88,6 +89,14 @@ func TestForms(t *testing.T) {
 		{`1`, "", "expected an expression"},
 	} {
 		res := buildJSON(t, "expression", c.json)
+		node, _, err := config.Parse([]byte(c.json), config.Limits{})
+		table, terr := newTable()
+		if err != nil || terr != nil {
+			t.Fatal(err, terr)
+		}
+		if d, v := table.Inspect("http.matchers.expression", node); (len(d) > 0) != (len(v) > 0) {
+			t.Errorf("%s: the decoder says %v, the schema %v", c.json, d, v)
+		}
 		switch {
 		case c.problem == "" && len(res.Problems) > 0:
 			t.Errorf("%s: %v", c.json, res.Problems)

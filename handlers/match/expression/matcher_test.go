@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,14 +59,9 @@ func fileSpec() module.Spec {
 	})
 }
 
-func newTable(t testing.TB) *module.Table {
-	t.Helper()
-	table, err := module.NewTable(append(match.Specs(), Spec(), fileSpec()), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return table
-}
+var newTable = sync.OnceValues(func() (*module.Table, error) {
+	return module.NewTable(append(match.Specs(), Spec(), fileSpec()), nil)
+})
 
 func buildJSON(t testing.TB, name, json string) module.Result {
 	t.Helper()
@@ -73,7 +69,11 @@ func buildJSON(t testing.TB, name, json string) module.Result {
 	if err != nil {
 		t.Fatalf("%s: %v", json, err)
 	}
-	b := module.Builder{Table: newTable(t), Sources: module.Sources{Globals: globals}}
+	table, err := newTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := module.Builder{Table: table, Sources: module.Sources{Globals: globals}}
 	return b.Build(nil, "http.matchers."+name, node, module.Options{})
 }
 

@@ -135,22 +135,22 @@ func TestFunctions(t *testing.T) {
 	b := newBench(t, Options{}, map[string]string{"dir/b.txt": "b", "dir/a.txt": "aaa", "x.txt": "text {{upper \"x\"}}"})
 	b.x.SetVar("v", 7)
 	for text, want := range map[string]string{
-		`{{env "HOME"}}[{{env "NOPE"}}]`:                                                         "/home/u[]",
-		`{{placeholder "http.request.method"}}`:                                                  "GET",
-		`{{ph "http.vars.v"}}[{{ph "nope"}}]`:                                                    "7[]",
-		`[{{placeholder "file./etc/passwd"}}]`:                                                   "[]",
-		`{{readFile "x.txt"}}`:                                                                   `text {{upper "x"}}`,
-		`{{fileExists "dir/a.txt"}} {{fileExists "/dir"}} {{fileExists "nope"}}`:                 "true true false",
-		`{{(fileStat "dir/a.txt").Size}} {{(fileStat "dir").IsDir}}`:                             "3 true",
-		`{{listFiles "dir"}} {{listFiles "/"}}`:                                                  "[a.txt b.txt] [dir x.txt]",
-		`{{humanize "size" "2048000"}}`:                                                          "2.0 MB",
-		`{{humanize "time" "Fri, 05 May 1922 15:04:05 +0200"}}`:                                  fmt.Sprint(time.Now().Year()-1923) + " years ago",
-		`{{humanize "time:2006-01-02 15:04" "1922-05-05 10:10"}}`:                                fmt.Sprint(time.Now().Year()-1923) + " years ago",
-		`{{pathEscape "a b/c?d%"}}`:                                                              "a%20b%2Fc%3Fd%25",
-		`{{maybe "nope" 1 2}}`:                                                                   "",
-		`{{upper "a"}} {{list 1 2 | join "-"}} {{"abc" | trunc 2}} {{default "d" ""}}`:           "A 1-2 ab d",
-		`{{and true (eq 1 1) (not false)}} {{printf "%03d" 7}} {{len "abc"}} {{urlquery "a b"}}`: "true 007 3 a+b",
-		`{{html "<"}}{{js "'"}}{{call (dict "f" .Host | keys | first | quote | print | printf "%s" | upper | lower | nospace | title | untitle | trim | toString | print | len | int | add1 | toString | quote | print | printf "%v" | len | print | printf "%s" | atoi | add 1 | print | quote | squote | len | print | lower | upper | nindent 0 | trim | indent 0 | trim | b64enc | b64dec | sha256sum | trunc 0 | default "x" | print | quote | b32enc | b32dec | len | ternary .Cookie .Cookie true) "c"}}`: `&lt;\'` + "v",
+		`{{env "HOME"}}[{{env "NOPE"}}]`:                                                    "/home/u[]",
+		`{{placeholder "http.request.method"}}`:                                             "GET",
+		`{{ph "http.vars.v"}}[{{ph "nope"}}]`:                                               "7[]",
+		`[{{placeholder "file./etc/passwd"}}]`:                                              "[]",
+		`{{readFile "x.txt"}}`:                                                              `text {{upper "x"}}`,
+		`{{fileExists "dir/a.txt"}} {{fileExists "/dir"}} {{fileExists "nope"}}`:            "true true false",
+		`{{(fileStat "dir/a.txt").Size}} {{(fileStat "dir").IsDir}}`:                        "3 true",
+		`{{listFiles "dir"}} {{listFiles "/"}}`:                                             "[a.txt b.txt] [dir x.txt]",
+		`{{humanize "size" "2048000"}}`:                                                     "2.0 MB",
+		`{{humanize "time" "` + time.Now().Add(-73*time.Hour).Format(time.RFC1123Z) + `"}}`: "3 days ago",
+		`{{humanize "time:2006-01-02 15:04:05" "` + time.Now().UTC().Add(49*time.Hour).Format("2006-01-02 15:04:05") + `"}}`: "2 days from now",
+		`{{pathEscape "a b/c?d%"}}`: "a%20b%2Fc%3Fd%25",
+		`{{maybe "nope" 1 2}}`:      "",
+		`{{upper "a"}} {{list 1 2 | join "-"}} {{"abc" | trunc 2}} {{default "d" ""}}`:                                                             "A 1-2 ab d",
+		`{{and true (eq 1 1) (not false)}} {{printf "%03d" 7}} {{len "abc"}} {{urlquery "a b"}}`:                                                   "true 007 3 a+b",
+		`{{html "<"}}{{js "'"}}{{call (dict "f" (fileExists "nope") | keys | first | toString | fileExists | not | ternary .Cookie .Cookie) "c"}}`: `&lt;\'v`,
 	} {
 		b.prints(text, want)
 	}
@@ -375,6 +375,8 @@ func TestDeepNesting(t *testing.T) {
 		"emphasis": strings.Repeat("*a_", 50_000),
 		"yaml":     "---\na: " + strings.Repeat("[", 200_000) + "\n---\n",
 		"toml":     "+++\na = " + strings.Repeat("[", 200_000) + "\n+++\n",
+		"dotted":   "+++\n" + strings.Repeat("a.", 120_000) + "a = 1\n+++\n",
+		"headers":  "+++\n[" + strings.Repeat("a.", 120_000) + "a]\n+++\n",
 		"inline":   "+++\na = " + strings.Repeat("{a=", 60_000) + "\n+++\n",
 		"json":     "{\n\"a\":" + strings.Repeat("[", 200_000) + "\n}\n",
 	} {

@@ -19,12 +19,13 @@ func bare[C any](_ *module.Use, d *caddyfile.Dispenser) (any, error) {
 // its block.
 func arguments[C any](d *caddyfile.Dispenser, count caddyfile.Count, options *caddyfile.Options[C], cfg *C) ([]caddyfile.Token, error) {
 	d.Next()
+	name := d.Val()
 	args := d.RemainingArgTokens()
 	if !count.Allows(len(args)) {
 		return nil, d.ArgErr()
 	}
 	if len(options.Lines) == 0 && options.Other == nil && d.OpensBlock() {
-		return nil, d.Errf("malformed block: none is expected here")
+		return nil, d.Errf("malformed %s: blocks are not supported", caddyfile.Shorten(name))
 	}
 	return args, options.Parse(d, cfg)
 }

@@ -191,6 +191,107 @@ func TestStreamWholeLines(t *testing.T) {
 	}
 }
 
+// TestStreamDirect: who logs alone writes; the lines of others that come
+// meanwhile are written together, by none of them.
+func TestStreamDirect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w tally
+		open := make(chan struct{})
+		block := false
+		s := New(writerFunc(func(p []byte) (int, error) {
+			if block {
+				<-open
+			}
+			return w.Write(p)
+		}), Pace{Direct: true, Hold: HoldFor})
+		s.Write([]byte("1\n"))
+		if text, _ := w.state(); text != "1\n" {
+			t.Errorf("written when the call has returned: %q", text)
+		}
+		block = true
+		go s.Write([]byte("2\n")) // is stuck
+		synctest.Wait()
+		start := time.Now()
+		s.Write([]byte("3\n"))
+		s.Write([]byte("4\n"))
+		if d := time.Since(start); d != 0 {
+			t.Errorf("others waited %v", d)
+		}
+		close(open)
+		synctest.Wait()
+		if text, n := w.state(); text != "1\n2\n3\n4\n" || n != 3 {
+			t.Errorf("%q in %d writes", text, n)
+		}
+		s.Write([]byte("5\n"))
+		if text, n := w.state(); text != "1\n2\n3\n4\n5\n" || n != 4 {
+			t.Errorf("%q in %d writes", text, n)
+		}
+	})
+}
+
+// TestStreamImpatient: lines that do not fit are dropped, counted and told of,
+// and nobody waits.
+func TestStreamImpatient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open := make(chan struct{})
+		s := New(writerFunc(func(p []byte) (int, error) { <-open; return len(p), nil }), Pace{Hold: HoldFor, Impatient: true})
+		var told int64
+		s.Failed = func(err error, lost int64) {
+			if err != nil {
+				t.Error(err)
+			}
+			told += lost
+		}
+		line := append(bytes.Repeat([]byte("x"), 1023), '\n')
+		start, dropped := time.Now(), int64(0)
+		for range 3 * maxPending / len(line) {
+			if _, err := s.Write(line); errors.Is(err, ErrBlocked) {
+				dropped++
+			}
+		}
+		if d := time.Since(start); d != 0 {
+			t.Errorf("writers waited %v", d)
+		}
+		if dropped < 1000 || told != dropped {
+			t.Errorf("%d lines dropped, told of %d", dropped, told)
+		}
+		close(open)
+		if err := s.Sync(); err != nil {
+			t.Error(err)
+		}
+		if n := s.TakeLost(); n != dropped {
+			t.Errorf("%d lines dropped, %d reported", dropped, n)
+		}
+	})
+}
+
+// ended is a writer that knows where entries end, and takes n bytes.
+type ended struct {
+	writerFunc
+	n    int
+	ends []int
+}
+
+func (e *ended) WriteEntries(p []byte, ends []int) (int, error) {
+	e.ends = append(e.ends, ends...)
+	return min(e.n, len(p)), errors.New("disk full")
+}
+
+// TestStreamEntries: entries are counted, not lines.
+func TestStreamEntries(t *testing.T) {
+	e := &ended{n: 4}
+	s := New(e, Pace{Hold: time.Hour})
+	for _, entry := range []string{"a\nb\n", "c\nd\n", "\n\n\n"} {
+		s.Write([]byte(entry))
+	}
+	if err := s.Sync(); err == nil {
+		t.Error("no error")
+	}
+	if n := s.TakeLost(); n != 2 || fmt.Sprint(e.ends) != "[4 8 11]" {
+		t.Errorf("%d entries lost; they end at %v", n, e.ends)
+	}
+}
+
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
