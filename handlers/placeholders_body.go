@@ -28,7 +28,7 @@ func bufferBody(r *http.Request) (string, bool) {
 		return "", true
 	}
 	if b, ok := r.Body.(*bufferedBody); ok {
-		return b.text, b.err == nil
+		return b.text, b.known()
 	}
 	var sb strings.Builder
 	if n := r.ContentLength; n > 0 {
@@ -47,7 +47,14 @@ func bufferBody(r *http.Request) (string, bool) {
 		b.Reader = strings.NewReader(b.text)
 	}
 	r.Body = b
-	return b.text, b.err == nil
+	return b.text, b.known()
+}
+
+// known reports whether text is the body, or as much of it as a handler lets
+// through (http.MaxBytesError).
+func (b *bufferedBody) known() bool {
+	var limited *http.MaxBytesError
+	return b.err == nil || errors.As(b.err, &limited)
 }
 
 type failingReader struct{ err error }

@@ -75,9 +75,19 @@ func (w *ResponseWriter) WriteString(s string) (int, error) {
 // ReadFrom copies a body by the fastest means that the writer below has.
 func (w *ResponseWriter) ReadFrom(r io.Reader) (int64, error) {
 	w.implicitHeader()
-	n, err := io.Copy(w.ResponseWriter, r)
+	n, err := CopyBody(w.ResponseWriter, r)
 	w.size += n
 	return n, err
+}
+
+// CopyBody copies a body to a writer by the fastest means that it has. Unlike
+// io.Copy it asks the writer first: a file that is asked first hides what it is,
+// and the kernel can no longer send it by itself.
+func CopyBody(w io.Writer, r io.Reader) (int64, error) {
+	if to, ok := w.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
+	}
+	return io.Copy(w, r)
 }
 
 func (w *ResponseWriter) implicitHeader() {

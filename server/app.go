@@ -81,6 +81,9 @@ type boundServer struct {
 	name    string
 	process *Process
 	meter   *serverMeter // nil if its requests are not measured
+	// leaveAt is when a socket of the server will leave, in Unix nanoseconds; 0
+	// while none is about to.
+	leaveAt atomic.Int64
 }
 
 // Process is what the servers of all generations share.
@@ -181,8 +184,12 @@ func (b *boundServer) Logger(name string) *zap.Logger { return b.process.Logs.Cu
 
 // ShutdownAt implements handlers.Server.
 func (b *boundServer) ShutdownAt() time.Time {
-	if ns := b.process.stopAt.Load(); ns != 0 {
-		return time.Unix(0, ns)
+	ns := b.process.stopAt.Load()
+	if ns == 0 {
+		ns = b.leaveAt.Load()
 	}
-	return time.Time{}
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns)
 }

@@ -280,6 +280,9 @@ func (e *Engine) swap(b *batch, revision uint64, plan *listen.Plan) {
 	for _, m := range b.members {
 		l.gone = append(l.gone, m.result.Gone...)
 	}
+	if plan != nil {
+		e.front.depart(plan, old)
+	}
 	e.opt.Logs.Use(g.root.logs)
 	e.current.Store(g)
 	e.process.requests.Use(g.root.app.metering.view, g.root.app.metering.series)

@@ -196,6 +196,16 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 // process stops.
 const flushTime = 5 * time.Second
 
+// pause waits in the applier, until the engine shuts down at most.
+func (e *Engine) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-e.closing:
+	}
+}
+
 func wait(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -150,12 +150,31 @@ func (w *world) specs() []module.Spec {
 			return next.ServeHTTP(rw, r)
 		}), nil
 	})
+	talk := module.New("http.handlers.talk", "Sends back what comes, as it comes.", nil, func(*module.Env, *struct{}) (handlers.Handler, error) {
+		return handlers.HandlerFunc(func(rw http.ResponseWriter, r *http.Request, _ handlers.Next) error {
+			buf := make([]byte, 100)
+			for {
+				n, err := r.Body.Read(buf)
+				if _, err := rw.Write(buf[:n]); err != nil {
+					return err
+				}
+				if err == io.EOF {
+					return nil
+				} else if err != nil {
+					return err
+				}
+				if err := http.NewResponseController(rw).Flush(); err != nil {
+					return err
+				}
+			}
+		}), nil
+	})
 	admin := module.New("sluice.admin", "None.", nil, func(*module.Env, *struct {
 		Disabled bool `json:"disabled"`
 	}) (any, error) {
 		return struct{}{}, nil
 	})
-	return slices.Concat(server.Specs(), logs.Specs(), route.Specs(), match.Specs(), clientip.Specs(), []module.Spec{proxyprotocol.Spec(), say, fail, show, held, pass, admin})
+	return slices.Concat(server.Specs(), logs.Specs(), route.Specs(), match.Specs(), clientip.Specs(), []module.Spec{proxyprotocol.Spec(), say, fail, show, held, pass, talk, lookupSpec(), admin})
 }
 
 func newWorld(t *testing.T) *world {
@@ -532,7 +551,7 @@ func TestSettingsOfTheServer(t *testing.T) {
 
 func TestManyProblemsAreReportedTogether(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.load(`{"apps":{"http":{"servers":{"s":{"listen":[":x","h:2-1"],"listen_protocols":[null],"routez":[],"metrics":{},"routes":[{"match":[{"nope":[]}],"handle":[{"handler":"sayy"}]}]}}}},"storage":{}}`)
+	_, err := w.load(`{"apps":{"http":{"servers":{"s":{"listen":[":x","h:2-1"],"listen_protocols":[null],"routez":[],"metrics":{"per_hosts":1},"routes":[{"match":[{"nope":[]}],"handle":[{"handler":"sayy"}]}]}}}},"storage":{}}`)
 	var rejected *server.Rejected
 	if !errors.As(err, &rejected) {
 		t.Fatal(err)

@@ -94,16 +94,35 @@ func socketProblems(err error) schema.Problems {
 	return ps
 }
 
-// take carries a prepared plan out, now that the new generation serves. The old
-// one is still pinned by whoever calls.
-func (f *front) take(plan *listen.Plan, old *Generation) {
+// depart notes the last server of each socket that is to leave, before the new
+// generation serves. The old one is still pinned by whoever calls.
+func (f *front) depart(plan *listen.Plan, old *Generation) {
 	for _, step := range plan.Close() {
 		en := f.at(step.Socket)
 		if b := old.serverAt(en.key); b != nil {
 			en.last.Store(&departed{old.pinNow(), b, b.settingsFor(old.binds.owner[en.key].protocols)})
 		}
 	}
-	plan.Commit(func(s *listen.Socket, c net.Conn) { f.at(s).wire.Serve(c) }, f.gone)
+}
+
+// take carries a prepared plan out, now that the new generation serves. Sockets
+// that leave go on for the shutdown delay of the document that had them, which
+// holds up the change.
+func (f *front) take(plan *listen.Plan, old *Generation) {
+	plan.Begin(func(s *listen.Socket, c net.Conn) { f.at(s).wire.Serve(c) })
+	if delay := old.root.app.delay; delay > 0 {
+		end, leaving := f.engine.opt.Now().Add(delay), false
+		for _, step := range plan.Close() {
+			if d := f.at(step.Socket).last.Load(); d != nil {
+				d.server.leaveAt.Store(end.UnixNano())
+				leaving = true
+			}
+		}
+		if leaving {
+			f.engine.pause(delay)
+		}
+	}
+	plan.End(f.gone)
 }
 
 // gone lets the connections of a socket that has closed finish.

@@ -19,7 +19,9 @@ type AppConfig struct {
 	// request during a change of the configuration.
 	GracePeriod module.Duration `json:"grace_period"`
 	// ShutdownDelay is how long the servers go on accepting after the process
-	// was told to stop, before the grace period begins. Default: 0.
+	// was told to stop, before the grace period begins. A change of the
+	// configuration that gives up an address waits as long, while the address
+	// still serves. Default: 0.
 	ShutdownDelay module.Duration `json:"shutdown_delay"`
 	// Servers are the HTTP servers, by a name of your choice that shows up in
 	// logs, metrics and error texts.

@@ -14,7 +14,8 @@ type Host struct {
 	address Address
 	literal bool
 
-	refs     int // guarded by pool.mu
+	refs     int           // guarded by pool.mu
+	judges   map[any]*seat // guarded by pool.mu
 	requests atomic.Int64
 	released atomic.Bool // refs reached 0 while requests were running
 	failures failures
@@ -70,16 +71,21 @@ func (h *Host) Full(limit int64) bool {
 // Fail remembers one failure for the length of window, then forgets it (HC-13). A window of 0 or less is no failure.
 func (h *Host) Fail(window time.Duration) {
 	if window > 0 {
-		h.failures.add(h.pool.now(), window)
+		h.failures.add(h.pool.now(), h.pool.born, window)
 	}
 }
 
-// Fails returns the number of failures that are remembered now.
+// Fails returns the number of failures that are remembered now. It takes a lock only when one of them is over.
 func (h *Host) Fails() int64 {
-	if h.failures.total.Load() == 0 {
+	n := h.failures.total.Load()
+	if n == 0 {
 		return 0
 	}
-	return h.failures.count(h.pool.now())
+	now := h.pool.now()
+	if int64(now.Sub(h.pool.born)) < h.failures.first.Load() {
+		return n
+	}
+	return h.failures.count(now, h.pool.born)
 }
 
 // failureSteps bounds the memory of a failure window: failures that come closer together than this fraction of the
@@ -89,6 +95,7 @@ const failureSteps = 256
 // failures is a multiset of moments at which a failure is forgotten. It needs no timer: who reads drops what is over.
 type failures struct {
 	total atomic.Int64
+	first atomic.Int64 // when the first is forgotten, in nanoseconds since the pool was made
 	mu    sync.Mutex
 	until []expiry // ascending
 }
@@ -98,10 +105,10 @@ type expiry struct {
 	n  int64
 }
 
-func (f *failures) add(now time.Time, window time.Duration) {
+func (f *failures) add(now, born time.Time, window time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.drop(now)
+	f.drop(now, born)
 	at := now.Add(window)
 	i := len(f.until)
 	for i > 0 && f.until[i-1].at.After(at) {
@@ -114,23 +121,28 @@ func (f *failures) add(now time.Time, window time.Duration) {
 		copy(f.until[i+1:], f.until[i:])
 		f.until[i] = expiry{at: at, n: 1}
 	}
+	f.first.Store(int64(f.until[0].at.Sub(born)))
 	f.total.Add(1)
 }
 
-func (f *failures) count(now time.Time) int64 {
+func (f *failures) count(now, born time.Time) int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.drop(now)
+	f.drop(now, born)
 	return f.total.Load()
 }
 
-func (f *failures) drop(now time.Time) {
+func (f *failures) drop(now, born time.Time) {
 	i := 0
 	for i < len(f.until) && !f.until[i].at.After(now) {
 		f.total.Add(-f.until[i].n)
 		i++
 	}
-	if i > 0 {
-		f.until = append(f.until[:0], f.until[i:]...)
+	if i == 0 {
+		return
+	}
+	f.until = append(f.until[:0], f.until[i:]...)
+	if len(f.until) > 0 {
+		f.first.Store(int64(f.until[0].at.Sub(born)))
 	}
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -10,7 +11,9 @@ import (
 // Pool is the process-wide registry of hosts. Use one for all generations of the configuration. All methods are safe
 // for concurrent use; none of them is needed on the way of a request to a dial text without placeholders.
 type Pool struct {
-	now func() time.Time
+	now    func() time.Time
+	born   time.Time
+	random func() float64 // for jitter
 
 	mu    sync.Mutex
 	hosts map[string]*Host // by raw dial text; those with refs == 0 are still serving requests
@@ -26,7 +29,7 @@ func NewPool(now func() time.Time) *Pool {
 	if now == nil {
 		now = time.Now
 	}
-	return &Pool{now: now, hosts: map[string]*Host{}, flying: map[string]*flight{}}
+	return &Pool{now: now, born: now(), random: rand.Float64, hosts: map[string]*Host{}, flying: map[string]*flight{}}
 }
 
 // Acquire returns the host of a raw dial text and counts one holder. The record is made by the first holder; if an
@@ -111,6 +114,35 @@ type Status struct {
 	NumRequests int64 `json:"num_requests"`
 	// Fails counts the failures that are remembered.
 	Fails int64 `json:"fails"`
+	// Healthy reports whether all of Health find the host healthy; nil without any.
+	Healthy *bool `json:"healthy,omitempty"`
+	// Health is what the health checks and circuit breakers of the host say.
+	Health []Verdict `json:"health,omitempty"`
+}
+
+// status describes a host. The caller holds p.mu.
+func (h *Host) status() Status {
+	s := Status{Address: h.dial, NumRequests: h.requests.Load(), Fails: h.Fails()}
+	if len(h.judges) > 0 {
+		s.Health = h.verdicts()
+		healthy := !slices.ContainsFunc(s.Health, func(v Verdict) bool { return !v.Healthy })
+		s.Healthy = &healthy
+	}
+	return s
+}
+
+// Health returns the hosts that are held by the configuration as [Pool.List] shows them, in order of dial text.
+func (p *Pool) Health() []Status {
+	list := []Status{}
+	p.mu.Lock()
+	for _, h := range p.hosts {
+		if h.refs > 0 {
+			list = append(list, h.status())
+		}
+	}
+	p.mu.Unlock()
+	sortByAddress(list)
+	return list
 }
 
 // List returns the hosts of the current configuration by raw dial text, then the expanded addresses that have running
@@ -121,12 +153,11 @@ func (p *Pool) List() []Status {
 	p.mu.Lock()
 	raw := make(map[string]bool, len(p.hosts))
 	for dial, h := range p.hosts {
-		n := h.requests.Load()
 		if h.refs > 0 {
 			raw[dial] = true
-			list = append(list, Status{Address: dial, NumRequests: n, Fails: h.Fails()})
+			list = append(list, h.status())
 		}
-		if h.literal && n > 0 {
+		if n := h.requests.Load(); h.literal && n > 0 {
 			byAddress[h.address.HostPort] += n
 		}
 	}

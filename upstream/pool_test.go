@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"encoding/json"
+	"reflect"
 	"strconv"
 	"sync"
 	"testing"
@@ -41,7 +42,7 @@ func TestReleasedHostLivesUntilItsLastRequest(t *testing.T) {
 	h.Begin(0)
 	h.Begin(0)
 	p.Release(h)
-	if got := p.List(); len(got) != 1 || got[0] != (Status{Address: "10.20.0.1:8080", NumRequests: 2}) {
+	if got := p.List(); !reflect.DeepEqual(got, []Status{{Address: "10.20.0.1:8080", NumRequests: 2}}) {
 		t.Errorf("while draining: %v", got)
 	}
 	if again := p.Acquire("10.20.0.1:8080"); again != h || again.Requests() != 2 {

@@ -111,6 +111,7 @@ type run struct {
 	groups   counter
 	named    *namedRoutes
 	logNames counter
+	copied   int // see maxCopied
 	places   places
 	warnings []caddyfile.Warning
 	errs     Errors

@@ -18,6 +18,7 @@ type address struct {
 	original                 string
 	scheme, host, port, path string
 	token                    caddyfile.Token
+	index                    int // among the keys of its site
 }
 
 func parseAddress(t caddyfile.Token) (address, error) {

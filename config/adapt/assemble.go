@@ -19,24 +19,22 @@ func (r *run) assemble(sites []*site) *config.Node {
 		sortSites(p.sites)
 		p.options = r.options.serverFor(p.listen)
 	}
-	servers := members{}
+	r.nameServers(plans)
+	servers := make(members, len(plans))
 	for _, p := range plans {
+		if len(r.errs) >= maxErrors || r.copied > maxCopied {
+			break
+		}
 		n, err := r.server(p)
 		if err != nil {
 			r.fail(err)
 			continue
 		}
-		name := p.name
-		if p.options != nil && p.options.name != "" {
-			name = p.options.name
-		}
-		if servers[name] != nil {
-			r.fail(placed(p.options.token, errDuplicateServer(name)))
-			continue
-		}
-		servers[name] = n
+		servers[p.name] = n
 	}
-	r.checkNames(plans)
+	if len(sites) > 0 {
+		r.fail(r.checkSize(sites[0].keys[0].token))
+	}
 	if len(r.errs) > 0 {
 		return nil
 	}
@@ -61,17 +59,22 @@ func (r *run) assemble(sites []*site) *config.Node {
 	return config.NewObject(root)
 }
 
-// checkNames refuses a name given to one server that is the number of another.
-func (r *run) checkNames(plans []*serverPlan) {
+// nameServers gives servers the names that options have for them.
+func (r *run) nameServers(plans []*serverPlan) {
+	taken := make(map[string]bool, len(plans))
+	for _, p := range plans {
+		if p.options == nil || p.options.name == "" {
+			taken[p.name] = true
+		}
+	}
 	for _, p := range plans {
 		if p.options == nil || p.options.name == "" {
 			continue
 		}
-		for _, other := range plans {
-			if other != p && (other.options == nil || other.options.name == "") && other.name == p.options.name {
-				r.fail(placed(p.options.token, errDuplicateServer(p.options.name)))
-			}
+		if p.name = p.options.name; taken[p.name] {
+			r.fail(placed(p.options.token, errDuplicateServer(p.name)))
 		}
+		taken[p.name] = true
 	}
 }
 

@@ -121,6 +121,9 @@ func (c *collected) add(err error) {
 	}
 }
 
+// full reports whether further errors would not be kept.
+func (c *collected) full() bool { return len(c.errs) >= maxErrors }
+
 func (c *collected) err() error {
 	if len(c.errs) == 0 {
 		return nil

@@ -96,22 +96,30 @@ func signature(copies []siteCopy) string {
 		b.WriteString(strconv.Itoa(c.site.index))
 		for i := range c.keys {
 			b.WriteByte(' ')
-			b.WriteString(c.keys[i].original)
+			b.WriteString(strconv.Itoa(c.keys[i].index))
 		}
 		b.WriteByte('\n')
 	}
 	return b.String()
 }
 
+// maxListeners bounds what addresses and binds make together.
+const maxListeners = 1 << 19
+
 // endpoints says which keys are served where.
 func (r *run) endpoints(sites []*site) map[endpoint][]siteCopy {
 	m := map[endpoint][]siteCopy{}
+	total := 0
 	literal := map[endpoint]map[string]bool{}
 	for _, s := range sites {
 		own := map[endpoint][]address{}
 		var order []endpoint
 		for _, key := range s.keys {
 			for _, e := range r.listenersOf(s, key) {
+				if total++; total > maxListeners {
+					r.fail(key.token.Errf("the addresses of the sites make more than %d addresses to listen on", maxListeners))
+					return nil
+				}
 				if own[e] == nil {
 					order = append(order, e)
 				}
@@ -132,6 +140,9 @@ func (r *run) checkAmbiguous(literal map[endpoint]map[string]bool, e endpoint, k
 		literal[e] = map[string]bool{}
 	}
 	for i := range keys {
+		if len(r.errs) >= maxErrors {
+			return
+		}
 		if literal[e][keys[i].original] && !slices.ContainsFunc(keys[:i], func(a address) bool { return a.original == keys[i].original }) {
 			r.fail(keys[i].token.Errf("ambiguous site definition: %s", caddyfile.Shorten(keys[i].original)))
 		}

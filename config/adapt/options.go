@@ -23,7 +23,9 @@ type options struct {
 	binds     []bind
 	autoHTTPS []string
 	logs      []logOption
-	servers   []serverOptions
+	logNames  map[string]bool
+	servers   map[string]*serverOptions // by address
+	nested    *metricsOption            // metrics of servers
 	metrics   *metricsOption
 	ports     [2]string // of HTTP and HTTPS
 	values    map[string]any
@@ -36,7 +38,7 @@ type logOption struct {
 }
 
 func newOptions() *options {
-	return &options{http: members{}, at: map[string]place{}, ports: [2]string{"80", "443"}, values: map[string]any{}}
+	return &options{http: members{}, at: map[string]place{}, servers: map[string]*serverOptions{}, logNames: map[string]bool{}, ports: [2]string{"80", "443"}, values: map[string]any{}}
 }
 
 func (o *options) httpPort() string  { return o.ports[0] }
@@ -81,6 +83,9 @@ var laterOptions = []string{
 func (r *run) readOptions(b *caddyfile.ServerBlock) {
 	s := &scope{run: r, groups: &r.groups, pile: &pile{files: filesOf(b)}}
 	for _, seg := range b.Segments {
+		if len(r.errs) >= maxErrors {
+			break
+		}
 		name := seg[0]
 		read := optionReaders[name.Text]
 		if read == nil {
@@ -209,11 +214,10 @@ func readLogOption(r *run, u *module.Use, d *caddyfile.Dispenser) error {
 		return err
 	}
 	l := logOption{name: cmp.Or(w.Name, defaultLogger), node: w.Log}
-	for _, other := range r.options.logs {
-		if other.name == l.name {
-			return u.Token.Errf("duplicate global log option for: %s", caddyfile.Shorten(l.name))
-		}
+	if r.options.logNames[l.name] {
+		return u.Token.Errf("duplicate global log option for: %s", caddyfile.Shorten(l.name))
 	}
+	r.options.logNames[l.name] = true
 	r.options.logs = append(r.options.logs, l)
 	return nil
 }
@@ -249,10 +253,8 @@ func readMetrics(r *run, u *module.Use, d *caddyfile.Dispenser) error {
 // nothing but per_host.
 func (o *options) metricsNode() *config.Node {
 	m := o.metrics
-	for i := range o.servers {
-		if nested := o.servers[i].metrics; nested != nil {
-			m = &metricsOption{PerHost: nested.PerHost || (m != nil && m.PerHost)}
-		}
+	if o.nested != nil {
+		m = &metricsOption{PerHost: o.nested.PerHost || (m != nil && m.PerHost)}
 	}
 	if m == nil {
 		return nil

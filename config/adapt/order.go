@@ -108,11 +108,18 @@ func onlyPath(r *module.Route) string {
 // consolidate joins neighbours that match the same requests.
 func consolidate(routes []module.Route) []module.Route {
 	out := routes[:0]
+	own := false // whether the last list of handlers is of this call
 	for _, r := range routes {
 		if n := len(out); n > 0 && joinable(&out[n-1], &r) {
-			out[n-1].Handle = slices.Concat(out[n-1].Handle, r.Handle)
+			last := &out[n-1]
+			if !own {
+				last.Handle = slices.Clip(last.Handle) // so that append copies it
+			}
+			own = true
+			last.Handle = append(last.Handle, r.Handle...)
 			continue
 		}
+		own = false
 		out = append(out, r)
 	}
 	return out

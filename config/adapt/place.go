@@ -193,7 +193,7 @@ func valued(words []caddyfile.Token, n *config.Node) (caddyfile.Token, bool) {
 	for _, t := range words {
 		switch n.Kind() {
 		case config.String:
-			if t.Text == n.Str() && t.Text != "" {
+			if s := n.Str(); s != "" && (t.Text == s || strings.TrimLeft(t.Text, "+-?>") == s) {
 				return t, true
 			}
 		case config.Number:

@@ -40,8 +40,7 @@ func TestLocate(t *testing.T) {
 			write 7m # <- /apps/http/servers/srv0/write_timeout
 		}
 		max_header_size 3KB # <- /apps/http/servers/srv0/max_header_bytes
-		trusted_proxies static 10.9.0.0/16 { # <- /apps/http/servers/srv0/trusted_proxies
-		}
+		trusted_proxies static 10.9.0.0/16 # <- /apps/http/servers/srv0/trusted_proxies
 		client_ip_headers X-A X-B # <- /apps/http/servers/srv0/client_ip_headers /apps/http/servers/srv0/client_ip_headers/1
 		protocols h1 # <- /apps/http/servers/srv0/protocols/0
 	}
@@ -67,9 +66,6 @@ http://a.example { # <- /apps/http/servers/srv0/listen /apps/http/servers/srv0 `
 		vars {
 			one 1 # <- ` + r + `/2/handle/0/routes/0/handle/0/one
 			two 2 # <- ` + r + `/2/handle/0/routes/0/handle/0/two
-		}
-		respond {
-			body "text" # never read
 		}
 	}
 }`,

@@ -129,6 +129,9 @@ func isDefinition(seg caddyfile.Segment) bool {
 func (s *scope) define(segments []caddyfile.Segment) error {
 	var errs collected
 	for _, seg := range segments {
+		if errs.full() {
+			break
+		}
 		if !isDefinition(seg) {
 			continue
 		}
@@ -159,6 +162,9 @@ func (s *scope) nested(segments []caddyfile.Segment, ordered bool) ([]value, err
 	var values []value
 	var errs collected
 	for _, seg := range segments {
+		if errs.full() {
+			break
+		}
 		if isDefinition(seg) {
 			continue
 		}
@@ -229,8 +235,8 @@ func (s *scope) directive(seg caddyfile.Segment) ([]any, error) {
 	if d.Next() {
 		return nil, within(name, d.ArgErr())
 	}
-	if len(s.places.nodes) > maxPlaces {
-		return nil, name.Errf("the document of this Caddyfile is too large: more than %d objects and lists up to here", maxPlaces)
+	if err := s.checkSize(name); err != nil {
+		return nil, err
 	}
 	return made, nil
 }

@@ -1,6 +1,7 @@
 package adapt
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -38,15 +39,17 @@ func (r *run) secure(p *serverPlan) (*security, error) {
 		s.automatic[autoHTTPSFields[word]] = config.NewBool(true)
 	}
 	var skip []string
+	skipped := map[string]bool{}
 	qualifies, implied := false, !slices.Contains(r.options.autoHTTPS, "off")
 	elsewhere := r.hasOtherPort(p.listen)
 	for _, c := range p.sites {
 		for i := range c.keys {
 			k := &c.keys[i]
-			if elsewhere && k.scheme == "http" && k.host != "" && !slices.Contains(skip, k.host) {
+			if elsewhere && k.scheme == "http" && k.host != "" && !skipped[k.host] {
+				skipped[k.host] = true
 				skip = append(skip, k.host)
 			}
-			if r.qualifies(k, skip) {
+			if r.qualifies(k, skipped) {
 				qualifies = true
 			}
 			implied = implied && (k.port == r.options.httpsPort() || (k.port != r.options.httpPort() && k.host != ""))
@@ -65,11 +68,11 @@ func (r *run) secure(p *serverPlan) (*security, error) {
 }
 
 // qualifies reports whether an address is served with TLS.
-func (r *run) qualifies(k *address, skip []string) bool {
+func (r *run) qualifies(k *address, skip map[string]bool) bool {
 	if k.scheme == "https" {
 		return true
 	}
-	return k.scheme != "http" && k.port != r.options.httpPort() && k.host != "" && !slices.Contains(skip, k.host)
+	return k.scheme != "http" && k.port != r.options.httpPort() && k.host != "" && !skip[k.host]
 }
 
 // hasOtherPort reports whether a server listens on a port other than that of
@@ -139,7 +142,7 @@ func (r *run) checkSubjects(p *serverPlan, elsewhere bool) error {
 			errs.add(c.keys[0].token.Errf("a site with both public and local names (%s, %s) needs certificates of two issuers, which is not supported yet; make two sites of it", public, internal))
 		}
 		if hostless != "" && public+internal != "" && !slices.Contains(r.options.autoHTTPS, "off") && !slices.Contains(r.options.autoHTTPS, "disable_certs") {
-			errs.add(c.keys[0].token.Errf("a site with both a name (%s%s) and an address without one (%s) is not supported yet with automatic HTTPS; make two sites of it", public, internal, hostless))
+			errs.add(c.keys[0].token.Errf("a site with both a name (%s) and an address without one (%s) is not supported yet with automatic HTTPS; make two sites of it", cmp.Or(public, internal), hostless))
 		}
 	}
 	return errs.err()

@@ -47,6 +47,7 @@ func (r *run) server(p *serverPlan) (*config.Node, error) {
 	}
 	if logs != nil {
 		m["logs"] = config.NewObject(logs)
+		r.placeLogs(m["logs"], p)
 	}
 	for name, n := range m {
 		if n == nil {
@@ -80,7 +81,10 @@ func (r *run) routesOf(p *serverPlan) (routes, failures []module.Route, err erro
 	var errs collected
 	for _, c := range p.sites {
 		s := c.site
-		own := s.scope.build(s.pile.routes, true)
+		if !s.used {
+			s.scope.sort(s.pile.routes)
+		}
+		own := s.scope.build(s.pile.routes, false)
 		s.pile.sortErrors()
 		onError := s.pile.errors
 		if s.used {
@@ -151,6 +155,18 @@ func (r *run) serverLogs(p *serverPlan) members {
 	return m
 }
 
+// placeLogs says that the logs of a server were written where its first log
+// directive is.
+func (r *run) placeLogs(n *config.Node, p *serverPlan) {
+	for _, c := range p.sites {
+		if len(c.site.pile.logs) > 0 {
+			r.places.put(n, c.site.pile.logs[0].token)
+			return
+		}
+	}
+	r.places.put(n, p.options.token)
+}
+
 func withoutPort(host string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		return h
@@ -161,13 +177,15 @@ func withoutPort(host string) string {
 // skippedHosts are the different hosts of a site that is not logged.
 func skippedHosts(keys []address) []string {
 	var out []string
+	seen := map[string]bool{}
 	for i := range keys {
 		k := &keys[i]
 		host := k.host
 		if k.port != "" && k.port != "80" && k.port != "443" {
 			host = net.JoinHostPort(k.host, k.port)
 		}
-		if k.host != "" && !slices.Contains(out, host) {
+		if k.host != "" && !seen[host] {
+			seen[host] = true
 			out = append(out, host)
 		}
 	}

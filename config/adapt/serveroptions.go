@@ -12,6 +12,7 @@ import (
 // serverOptions is one block of the option servers.
 type serverOptions struct {
 	address string
+	index   int // among the blocks
 	name    string
 	fields  members // of the server
 	// credentials and trace are part of the server's logs.
@@ -207,12 +208,17 @@ func readServers(r *run, u *module.Use, d *caddyfile.Dispenser) error {
 	if err := serverLines.Parse(d, &s); err != nil {
 		return err
 	}
-	for i := range r.options.servers {
-		if r.options.servers[i].address == s.address {
-			return u.Token.Errf("cannot have 'servers' global options with duplicate listener addresses: %s", caddyfile.Shorten(s.address))
-		}
+	if r.options.servers[s.address] != nil {
+		return u.Token.Errf("cannot have 'servers' global options with duplicate listener addresses: %s", caddyfile.Shorten(s.address))
 	}
-	r.options.servers = append(r.options.servers, s)
+	s.index = len(r.options.servers)
+	r.options.servers[s.address] = &s
+	if s.metrics != nil {
+		if r.options.nested == nil {
+			r.options.nested = &metricsOption{}
+		}
+		r.options.nested.PerHost = r.options.nested.PerHost || s.metrics.PerHost
+	}
 	return nil
 }
 
@@ -233,15 +239,13 @@ func readTrustedProxies(s *serverOptions, d *caddyfile.Dispenser) (bool, error) 
 // serverFor is the block for a server that listens on the addresses: the one
 // with the longest address that is one of them, else the one without, else nil.
 func (o *options) serverFor(listen []string) *serverOptions {
-	var best *serverOptions
-	for i := range o.servers {
-		s := &o.servers[i]
-		if s.address != "" && !slices.Contains(listen, s.address) {
+	best := o.servers[""]
+	for _, address := range listen {
+		s := o.servers[address]
+		if s == nil || best != nil && (len(s.address) < len(best.address) || len(s.address) == len(best.address) && s.index >= best.index) {
 			continue
 		}
-		if best == nil || len(s.address) > len(best.address) {
-			best = s
-		}
+		best = s
 	}
 	return best
 }

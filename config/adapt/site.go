@@ -61,7 +61,7 @@ func (r *run) document(blocks []caddyfile.ServerBlock) *config.Node {
 
 func (r *run) readNamedRoutes(blocks []caddyfile.ServerBlock) {
 	for i := range blocks {
-		if blocks[i].Kind == caddyfile.NamedRoute {
+		if blocks[i].Kind == caddyfile.NamedRoute && len(r.errs) < maxErrors {
 			if err := r.named.read(r, &blocks[i]); err != nil {
 				r.fail(err)
 			}
@@ -72,7 +72,10 @@ func (r *run) readNamedRoutes(blocks []caddyfile.ServerBlock) {
 // readSite runs the directives of a site.
 func (r *run) readSite(b *caddyfile.ServerBlock, index int) *site {
 	st := &site{index: index, pile: &pile{files: filesOf(b)}}
-	for _, key := range b.Keys {
+	for i, key := range b.Keys {
+		if len(r.errs) >= maxErrors {
+			break
+		}
 		if r.known(key.Text) {
 			r.fail(key.ErrFirstf("parsed '%s' as a site address, but it is a known directive; directives must appear in a site block", caddyfile.Shorten(key.Text)))
 			continue
@@ -85,6 +88,7 @@ func (r *run) readSite(b *caddyfile.ServerBlock, index int) *site {
 		if a.path != "" {
 			r.warn(caddyfile.Warning{File: key.File(), Line: int(key.Line), Message: "paths in site addresses are an older spelling; use a path matcher in the site: " + caddyfile.Shorten(key.Text)})
 		}
+		a.index = i
 		st.keys = append(st.keys, a)
 	}
 	st.scope = &scope{run: r, groups: &r.groups, pile: st.pile}
@@ -96,6 +100,9 @@ func (r *run) readSite(b *caddyfile.ServerBlock, index int) *site {
 		r.fail(err)
 	}
 	for _, seg := range segments {
+		if len(r.errs) >= maxErrors {
+			break
+		}
 		if !isDefinition(seg) {
 			if err := st.scope.siteDirective(seg, b.Braces); err != nil {
 				r.fail(err)

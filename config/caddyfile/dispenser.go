@@ -17,6 +17,10 @@ type Dispenser struct {
 	tokens  []Token
 	cursor  int
 	nesting int
+	// dropped is a token that does not count, 0 if there is none: while the cursor
+	// is there, the token before it is current. Taking it out of the tokens would
+	// mean to copy all that follow, in each of many nested blocks.
+	dropped int
 }
 
 // NewDispenser returns a Dispenser over tokens, which it does not change.
@@ -25,7 +29,22 @@ func NewDispenser(tokens []Token) *Dispenser {
 }
 
 // Reset goes back before the first token.
-func (d *Dispenser) Reset() { d.cursor, d.nesting = -1, 0 }
+func (d *Dispenser) Reset() {
+	d.compact()
+	d.cursor, d.nesting = -1, 0
+}
+
+// compact takes the dropped token out of the tokens.
+func (d *Dispenser) compact() {
+	if d.dropped == 0 {
+		return
+	}
+	d.tokens = slices.Concat(d.tokens[:d.dropped], d.tokens[d.dropped+1:])
+	if d.cursor >= d.dropped {
+		d.cursor--
+	}
+	d.dropped = 0
+}
 
 // Next goes to the next token, on whatever line.
 func (d *Dispenser) Next() bool {
@@ -42,12 +61,19 @@ func (d *Dispenser) Drop() {
 	if d.cursor < 0 || d.cursor >= len(d.tokens) {
 		return
 	}
-	d.tokens = slices.Concat(d.tokens[:d.cursor], d.tokens[d.cursor+1:])
+	d.compact()
+	if d.dropped = d.cursor; d.dropped > 0 {
+		return
+	}
+	d.tokens = d.tokens[1:]
 	d.cursor--
 }
 
 // Prev goes to the token before.
 func (d *Dispenser) Prev() bool {
+	if d.cursor == d.dropped {
+		d.compact()
+	}
 	if d.cursor <= 0 {
 		return false
 	}
@@ -135,6 +161,9 @@ func (d *Dispenser) Token() Token {
 	if d.cursor < 0 || d.cursor >= len(d.tokens) {
 		return Token{}
 	}
+	if d.dropped > 0 && d.cursor == d.dropped {
+		return d.tokens[d.cursor-1]
+	}
 	return d.tokens[d.cursor]
 }
 
@@ -213,6 +242,9 @@ func texts(tokens []Token, text func(Token) string) []string {
 // its arguments and the block that opens on its line. It returns all of its
 // tokens, the name and the braces among them, and goes to the last of them.
 func (d *Dispenser) NextSegment() Segment {
+	if d.cursor <= d.dropped {
+		d.compact() // it may be in the segment
+	}
 	start := max(d.cursor, 0)
 	for d.NextArg() {
 	}

@@ -124,12 +124,12 @@ type Warning struct {
 // Nearest returns the name that is most like word, or "" if none is like
 // enough to be meant.
 func Nearest(word string, names []string) string {
-	const longest = 64
+	const longest, mostNames = 64, 1000
 	if word == "" || len(word) > longest {
 		return ""
 	}
 	best, bestAt := "", 1+max(1, len(word)/3)
-	for _, n := range names {
+	for _, n := range names[:min(len(names), mostNames)] {
 		if d := len(n) - len(word); d >= bestAt || -d >= bestAt || n == "" {
 			continue
 		}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+
+	"github.com/sluiceproxy/sluice/handlers"
 	"sync"
 )
 
@@ -231,22 +233,13 @@ func (w *writer) ReadFrom(r io.Reader) (total int64, err error) {
 	var n int64
 	switch w.state {
 	case plain:
-		n, err = readFrom(w.under, r)
+		n, err = handlers.CopyBody(w.under, r)
 	case encoded:
 		n, err = io.CopyBuffer(onlyWriter{w}, r, buf[:])
 	default:
 		_, err = w.late()
 	}
 	return total + n, err
-}
-
-// readFrom is io.Copy, but asks the writer first: a file that is asked first
-// disguises itself.
-func readFrom(w http.ResponseWriter, r io.Reader) (int64, error) {
-	if rf, ok := w.(io.ReaderFrom); ok {
-		return rf.ReadFrom(r)
-	}
-	return io.Copy(w, r)
 }
 
 // onlyWriter hides that a writer can read.

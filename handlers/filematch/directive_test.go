@@ -3,6 +3,7 @@ package filematch_test
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sluiceproxy/sluice/config/adapt"
@@ -13,19 +14,24 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/standard"
 )
 
-// adapted reads a site with the directives of this folder, whether the standard
-// table has them already or not.
-func adapted(t *testing.T, body string) (*adapt.Document, error) {
-	t.Helper()
+// adapter knows the directives of this folder, whether the standard table has
+// them already or not. It is made once: making the table takes long.
+var adapter = sync.OnceValues(func() (*adapt.Adapter, error) {
 	specs := standard.Specs()
 	if s := filematch.Spec(); !slices.ContainsFunc(specs, func(o module.Spec) bool { return o.ID == s.ID }) {
 		specs = append(specs, s)
 	}
 	table, err := module.NewTable(specs, nil)
+	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()}), err
+})
+
+func adapted(t *testing.T, body string) (*adapt.Document, error) {
+	t.Helper()
+	a, err := adapter()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()}).Adapt(adapt.Source{
+	return a.Adapt(adapt.Source{
 		Text: []byte(":80 {\n" + body + "\n}\n"), Env: caddyfile.Env{LookupEnv: func(string) (string, bool) { return "", false }, Dir: "/"},
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/handlers/templates/engine"
 	"go.uber.org/zap"
 )
 
@@ -25,9 +26,10 @@ import (
 // clients that accept those. The query of a request may have sort (as below),
 // order (asc or desc), offset, limit and layout (list or grid).
 type Browse struct {
-	// TemplateFile is a file with a Go text template for the page. It is read at each
-	// request; if it cannot be, the answer is status 500. What it inserts is not
-	// escaped unless it says so, as with {{html .Name}}. Default: a page of our own.
+	// TemplateFile is a file with a Go text template for the page, which has the
+	// functions of the handler templates. It is read at each request; if it cannot
+	// be, the answer is status 500. What it inserts is not escaped unless it says so,
+	// as with {{html .Name}}. Default: a page of our own.
 	TemplateFile string `json:"template_file,omitempty"`
 	// RevealSymlinks shows where symbolic links lead.
 	RevealSymlinks bool `json:"reveal_symlinks,omitempty"`
@@ -46,7 +48,7 @@ type browse struct {
 	reveal      bool
 	sort, order string
 	limit       int
-	functions   Functions
+	engine      func() *engine.Engine // executes the template; made at its first use
 }
 
 const (
@@ -65,8 +67,11 @@ func isSort(s string) bool {
 }
 func isOrder(s string) bool { return s == ascending || s == descending }
 
-func (c *compiler) browse(cfg *Browse, functions Functions) *browse {
-	b := &browse{template: cfg.TemplateFile, reveal: cfg.RevealSymlinks, limit: cfg.FileLimit, functions: functions}
+func (c *compiler) browse(cfg *Browse) *browse {
+	b := &browse{
+		template: cfg.TemplateFile, reveal: cfg.RevealSymlinks, limit: cfg.FileLimit,
+		engine: sync.OnceValue(func() *engine.Engine { return engine.New(engine.Options{}) }),
+	}
 	if b.limit == 0 {
 		b.limit = defaultFileLimit
 	}
@@ -152,7 +157,7 @@ func (s *serving) readListing() (*Listing, time.Time, error) {
 		return nil, time.Time{}, err
 	}
 	urlPath := path.Clean("/" + s.r.URL.EscapedPath())
-	l := &Listing{Name: path.Base(urlPath), Path: urlPath, CanGoUp: len(urlPath) > 1, Items: make([]Item, 0, len(entries)), visit: visit{s.w, s.r, s.x}}
+	l := &Listing{Name: path.Base(urlPath), Path: urlPath, CanGoUp: len(urlPath) > 1, Items: make([]Item, 0, len(entries))}
 	modified := info.ModTime()
 	for _, e := range entries {
 		if s.hides(e.Name()) {

@@ -10,8 +10,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
+	"github.com/sluiceproxy/sluice/internal/fsys"
 	"golang.org/x/net/html"
 )
 
@@ -177,11 +179,14 @@ func TestListCutting(t *testing.T) {
 }
 
 func TestListBound(t *testing.T) {
-	dir := t.TempDir()
+	many := fstest.MapFS{}
 	for i := range defaultFileLimit + 20 {
-		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), nil, 0o644))
+		many[fmt.Sprint(i)] = &fstest.MapFile{}
 	}
-	if n := len(strings.Fields(names(t, serve(t, browsing(dir, nil)).get("/", acceptJSON)))); n != defaultFileLimit {
+	registered = fsys.Registry{"many": fsys.From(many)}
+	t.Cleanup(func() { registered = fsys.Registry{} })
+	c := serve(t, obj{"handler": "registered"}, fileServer("/", obj{"fs": "many", "browse": obj{}}))
+	if n := strings.Count(c.get("/", acceptText).body, "\n") - 2; n != defaultFileLimit {
 		t.Errorf("%d items", n)
 	}
 }

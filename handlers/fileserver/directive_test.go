@@ -3,6 +3,7 @@ package fileserver_test
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -14,21 +15,25 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/standard"
 )
 
-// adapted reads a Caddyfile with the directives of this folder, whether the
-// standard table has them already or not.
-func adapted(t *testing.T, filename, text string, files fstest.MapFS) (*adapt.Document, error) {
-	t.Helper()
+// adapter knows the directives of this folder, whether the standard table has
+// them already or not. It is made once: making the table takes long.
+var adapter = sync.OnceValues(func() (*adapt.Adapter, error) {
 	specs := standard.Specs()
-	for _, s := range fileserver.Specs(nil) {
+	for _, s := range fileserver.Specs() {
 		if !slices.ContainsFunc(specs, func(o module.Spec) bool { return o.ID == s.ID }) {
 			specs = append(specs, s)
 		}
 	}
 	table, err := module.NewTable(specs, nil)
+	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()}), err
+})
+
+func adapted(t *testing.T, filename, text string, files fstest.MapFS) (*adapt.Document, error) {
+	t.Helper()
+	a, err := adapter()
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()})
 	return a.Adapt(adapt.Source{Filename: filename, Text: []byte(text), Env: caddyfile.Env{
 		LookupEnv: func(string) (string, bool) { return "", false }, Files: caddyfile.FSFiles(files), Dir: "/",
 	}})

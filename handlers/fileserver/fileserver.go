@@ -4,7 +4,6 @@
 package fileserver
 
 import (
-	"net/http"
 	"os"
 	"slices"
 
@@ -65,16 +64,10 @@ type Config struct {
 	EtagFileExtensions []string `json:"etag_file_extensions,omitempty"`
 }
 
-// Functions makes the functions of templates, those of the handler templates, for
-// a page that answers r. File functions are to stay below root.
-type Functions func(w http.ResponseWriter, r *http.Request, root string) map[string]any
-
 // Specs describes the handler, the precompressed modules and the app
-// caddy.filesystems. The functions are those of the templates for listings; nil
-// means none but the library's own.
-func Specs(functions Functions) []module.Spec {
-	return append(sidecarSpecs(), filesystemsSpec(), module.New("http.handlers.file_server", "Serves files.", nil,
-		func(env *module.Env, cfg *Config) (handlers.Handler, error) { return compile(env, cfg, functions) },
+// caddy.filesystems.
+func Specs() []module.Spec {
+	return append(sidecarSpecs(), filesystemsSpec(), module.New("http.handlers.file_server", "Serves files.", nil, compile,
 		module.Examples(
 			module.Example{Title: "Serve a folder", JSON: `{"handler": "file_server", "root": "/srv/www", "hide": [".git"]}`},
 			module.Example{Title: "List directories, newest first", JSON: `{"handler": "file_server", "root": "/srv/files", "browse": {"sort": ["time", "desc"]}}`},
@@ -145,7 +138,7 @@ func (c *compiler) texts(pointer string, list []string) []text {
 	return out
 }
 
-func compile(env *module.Env, cfg *Config, functions Functions) (handlers.Handler, error) {
+func compile(env *module.Env, cfg *Config) (handlers.Handler, error) {
 	c := &compiler{env: env}
 	h := &handler{
 		fs:         c.text("/fs", or(cfg.FS, "{http.vars.fs}")),
@@ -166,7 +159,7 @@ func compile(env *module.Env, cfg *Config, functions Functions) (handlers.Handle
 	c.hide(h, cfg.Hide)
 	c.sidecars(h, cfg)
 	if cfg.Browse != nil {
-		h.browse = c.browse(cfg.Browse, functions)
+		h.browse = c.browse(cfg.Browse)
 	}
 	if len(c.problems) > 0 {
 		return nil, c.problems

@@ -17,7 +17,7 @@ import (
 )
 
 func TestSpecs(t *testing.T) {
-	all := Specs(nil)
+	all := Specs()
 	slices.Reverse(all) // the handler comes first
 	handlertest.CheckSpec(t, all...)
 }

@@ -65,7 +65,7 @@ func must(t testing.TB, err error) {
 type obj = map[string]any
 
 func specs() []module.Spec {
-	return append(Specs(nil), staticresponse.Spec(), rewrite.Spec(), setvars.Spec(), errorhandler.Spec(), handlertest.FuncSpec("registered", useRegistered))
+	return append(Specs(), staticresponse.Spec(), rewrite.Spec(), setvars.Spec(), errorhandler.Spec(), handlertest.FuncSpec("registered", useRegistered))
 }
 
 // registry is what the handler "registered" makes known.

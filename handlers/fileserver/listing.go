@@ -3,19 +3,19 @@ package fileserver
 import (
 	"encoding/json"
 	"io/fs"
-	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/templates/engine"
 )
 
 // Listing is a directory as templates see it.
 type Listing struct {
-	visit
+	// Context is what every template sees of the request; nil for the page of our
+	// own.
+	*engine.Context
 	// Name is the last element of the path.
 	Name string
 	// Path is the path of the request, escaped and without a slash at its end.
@@ -132,64 +132,6 @@ func unsigned(n int64) uint64 { return uint64(max(n, 0)) }
 // itemURL leads to an item whatever its name: "./" keeps a colon from making it
 // a scheme.
 func itemURL(name string) string { return (&url.URL{Path: "./" + name}).EscapedPath() }
-
-// visit is what templates can ask of the request.
-type visit struct {
-	w http.ResponseWriter
-	r *http.Request
-	x *handlers.Exchange
-}
-
-// Req is the request.
-func (v visit) Req() *http.Request { return v.r }
-
-// OriginalReq is the request as it came.
-func (v visit) OriginalReq() handlers.Original { return v.x.Original }
-
-// RespHeader is the header of the response.
-func (v visit) RespHeader() respHeader { return respHeader{v.w.Header()} }
-
-// Args are the arguments of an included template; a page has none.
-func (v visit) Args() []any { return nil }
-
-// Cookie returns the value of a cookie, empty without one.
-func (v visit) Cookie(name string) string {
-	if c, err := v.r.Cookie(name); err == nil {
-		return c.Value
-	}
-	return ""
-}
-
-// Host is the host that was asked for, without its port.
-func (v visit) Host() string {
-	if host, _, err := net.SplitHostPort(v.r.Host); err == nil {
-		return host
-	}
-	return v.r.Host
-}
-
-// RemoteIP is the address of the peer.
-func (v visit) RemoteIP() string {
-	if ip, _, err := net.SplitHostPort(v.r.RemoteAddr); err == nil {
-		return ip
-	}
-	return v.r.RemoteAddr
-}
-
-// ClientIP is the address of the client.
-func (v visit) ClientIP() string {
-	ip, _ := v.x.ClientIP()
-	return ip
-}
-
-// respHeader is a header that templates can change; the functions that do print
-// nothing.
-type respHeader struct{ h http.Header }
-
-func (h respHeader) Add(name, value string) string { h.h.Add(name, value); return "" }
-func (h respHeader) Set(name, value string) string { h.h.Set(name, value); return "" }
-func (h respHeader) Del(name string) string        { h.h.Del(name); return "" }
-func (h respHeader) Get(name string) string        { return h.h.Get(name) }
 
 // json makes the items an array.
 func (l *Listing) json() ([]byte, error) {

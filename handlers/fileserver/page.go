@@ -7,15 +7,12 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"maps"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
-	texttemplate "text/template"
 
-	"github.com/Masterminds/sprig/v3"
-	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/handlers/templates/engine"
 )
 
 //go:embed page.html
@@ -67,13 +64,8 @@ func (s *serving) renderOwn(l *Listing, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("reading the template for listings: %w", err)
 	}
-	functions := texttemplate.FuncMap(sprig.TxtFuncMap())
-	maps.Copy(functions, s.functions())
-	t, err := texttemplate.New(name).Option("missingkey=zero").Funcs(functions).Parse(source)
-	if err != nil {
-		return fmt.Errorf("parsing the template for listings: %w", err)
-	}
-	if err := t.Execute(out, l); err != nil {
+	l.Context = engine.NewContext(s.w, s.r, s.root, loggerName)
+	if err := s.h.browse.engine().Execute(out, name, source, l.Context, l); err != nil {
 		return fmt.Errorf("executing the template for listings: %w", err)
 	}
 	return nil
@@ -90,23 +82,6 @@ func readTemplate(name string) (string, error) {
 		err = fmt.Errorf("%s has more than %d bytes", name, maxTemplate)
 	}
 	return string(source), err
-}
-
-// functions are those of the handler templates, and without it those that need
-// nothing of it.
-func (s *serving) functions() map[string]any {
-	if f := s.h.browse.functions; f != nil {
-		return f(s.w, s.r, s.root)
-	}
-	placeholder := func(name string) string {
-		v, _ := s.x.Lookup(name)
-		return vars.ToString(v)
-	}
-	return map[string]any{
-		"placeholder": placeholder, "ph": placeholder,
-		"pathEscape": url.PathEscape,
-		"env":        os.Getenv,
-	}
 }
 
 // SortLink leads to the same listing sorted in another way: by a column, and the

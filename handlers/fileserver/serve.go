@@ -39,6 +39,8 @@ var (
 	errTag    = errors.New("this file is to hold an ETag: printable text, at most 1024 bytes")
 )
 
+const loggerName = "http.handlers.file_server"
+
 // ServeHTTP implements handlers.Handler.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next handlers.Next) error {
 	s := &serving{h: h, x: handlers.Of(r), w: w, r: r, next: next}
@@ -75,7 +77,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next handler
 	return s.serveFile()
 }
 
-func (s *serving) log() *zap.Logger { return s.x.Server.Logger("http.handlers.file_server") }
+func (s *serving) log() *zap.Logger { return s.x.Server.Logger(loggerName) }
 
 // hidden returns the rules of what is hidden from a request.
 func (h *handler) hidden(x *handlers.Exchange, s *serving) []fsys.Hidden {

@@ -102,7 +102,7 @@ func (d *deferred) WriteString(s string) (int, error) {
 // ReadFrom lets the writer below choose how to copy.
 func (d *deferred) ReadFrom(r io.Reader) (int64, error) {
 	d.implicitHeader()
-	return io.Copy(d.under, r)
+	return handlers.CopyBody(d.under, r)
 }
 
 // Flush implements http.Flusher.

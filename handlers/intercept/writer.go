@@ -73,7 +73,7 @@ func (i *interceptor) ReadFrom(r io.Reader) (int64, error) {
 	if i.entry != nil {
 		return io.Copy(&i.body, r)
 	}
-	return io.Copy(i.under, r)
+	return handlers.CopyBody(i.under, r)
 }
 
 // Flush implements http.Flusher.
@@ -125,7 +125,7 @@ func (o *outcome) Write(p []byte) (int, error) {
 // ReadFrom notes a body.
 func (o *outcome) ReadFrom(r io.Reader) (int64, error) {
 	o.wroteHeader = true
-	n, err := io.Copy(o.ResponseWriter, r)
+	n, err := handlers.CopyBody(o.ResponseWriter, r)
 	o.wroteBody = o.wroteBody || n > 0
 	return n, err
 }

@@ -8,17 +8,22 @@ import (
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/clientip"
 	"github.com/sluiceproxy/sluice/handlers/copyresponse"
+	"github.com/sluiceproxy/sluice/handlers/encode"
 	"github.com/sluiceproxy/sluice/handlers/errorhandler"
 	"github.com/sluiceproxy/sluice/handlers/headers"
 	"github.com/sluiceproxy/sluice/handlers/intercept"
 	"github.com/sluiceproxy/sluice/handlers/invoke"
 	"github.com/sluiceproxy/sluice/handlers/match"
+	"github.com/sluiceproxy/sluice/handlers/match/expression"
+	"github.com/sluiceproxy/sluice/handlers/push"
+	"github.com/sluiceproxy/sluice/handlers/requestbody"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy"
 	"github.com/sluiceproxy/sluice/handlers/rewrite"
 	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/handlers/setvars"
 	"github.com/sluiceproxy/sluice/handlers/staticresponse"
 	"github.com/sluiceproxy/sluice/handlers/subroute"
+	"github.com/sluiceproxy/sluice/handlers/timeouts"
 	"github.com/sluiceproxy/sluice/server"
 	"github.com/sluiceproxy/sluice/server/logs"
 )
@@ -34,7 +39,13 @@ func Specs() []module.Spec {
 		[]module.Spec{
 			setvars.Spec(),
 			headers.Spec(),
+			requestbody.Spec(),
+			timeouts.Spec(),
 			rewrite.Spec(),
+		},
+		encode.Specs(),
+		[]module.Spec{
+			push.Spec(),
 			intercept.Spec(),
 			invoke.Spec(),
 			subroute.Spec(),
@@ -44,6 +55,7 @@ func Specs() []module.Spec {
 		copyresponse.Specs(),
 		reverseproxy.Specs(),
 		match.Specs(),
+		[]module.Spec{expression.Spec()},
 		clientip.Specs(),
 	)
 }
@@ -59,12 +71,12 @@ func Refused() map[string]string {
 		out[id] = "apps beside http come with a later version"
 	}
 	for _, name := range []string{
-		"acme_server", "authentication", "encode", "file_server",
-		"log_append", "map", "metrics", "push", "request_body", "templates", "timeouts", "tracing",
+		"acme_server", "authentication", "file_server",
+		"log_append", "map", "metrics", "templates", "tracing",
 	} {
 		out["http.handlers."+name] = http
 	}
-	for _, name := range []string{"expression", "file", "tls", "url_pattern"} {
+	for _, name := range []string{"file", "tls"} {
 		out["http.matchers."+name] = http
 	}
 	for _, id := range []string{

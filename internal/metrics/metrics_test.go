@@ -341,3 +341,32 @@ func BenchmarkWith(b *testing.B) {
 		}
 	})
 }
+
+func TestGaugesFunc(t *testing.T) {
+	r := newRegistry(t, Config{})
+	up := map[string]float64{"a:1": 1, "b:1": 0}
+	r.GaugesFunc(Opts{Subsystem: "reverse_proxy", Name: "upstreams_healthy", Help: "h", Labels: []string{"upstream"}, MaxSeries: 3}, func(emit func(float64, ...string)) {
+		for name, v := range up {
+			emit(v, name)
+			emit(7, name) // a second one does not count
+		}
+	})
+	samples, _ := scrape(t, r, "")
+	if samples[`sluice_reverse_proxy_upstreams_healthy{upstream="a:1"}`] != "1" || samples[`sluice_reverse_proxy_upstreams_healthy{upstream="b:1"}`] != "0" {
+		t.Errorf("%v", samples)
+	}
+	delete(up, "a:1")
+	for i := range 10 {
+		up[fmt.Sprint(i)] = 1
+	}
+	samples, _ = scrape(t, r, "")
+	n := 0
+	for name := range samples {
+		if strings.HasPrefix(name, "sluice_reverse_proxy_upstreams_healthy") {
+			n++
+		}
+	}
+	if n != 3 {
+		t.Errorf("%d series, want 3", n)
+	}
+}

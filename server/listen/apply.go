@@ -106,19 +106,23 @@ func (p *Plan) undo() {
 	p.bind()
 }
 
-// Commit makes serve the server of every socket of the plan, starts accepting
-// on the new ones and lets the others go. It cannot fail. gone, which may be
-// nil, is called for each socket that left, on another goroutine, after its
-// last connection was handed over and it was closed. Commit panics if the plan
-// is not prepared.
+// Commit is Begin and End in one.
 func (p *Plan) Commit(serve Serve, gone func(*Socket)) {
+	p.Begin(serve)
+	p.End(gone)
+}
+
+// Begin makes serve the server of every socket of the plan and starts accepting
+// on the new ones. Those that are to leave go on until End, which must follow.
+// It cannot fail, but panics if the plan is not prepared.
+func (p *Plan) Begin(serve Serve) {
 	m := p.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if p.state != prepared {
-		panic("listen: Commit of a plan that is not prepared")
+		panic("listen: Begin of a plan that is not prepared")
 	}
-	p.state, m.busy = finished, nil
+	p.state = begun
 	if m.closed {
 		return // Close has let go of every socket
 	}
@@ -131,6 +135,22 @@ func (p *Plan) Commit(serve Serve, gone func(*Socket)) {
 	}
 	for _, s := range p.opened {
 		s.start()
+	}
+}
+
+// End lets the sockets go that the plan has no more use for. gone, which may be
+// nil, is called for each, on another goroutine, after its last connection was
+// handed over and it was closed. End panics if the plan was not begun.
+func (p *Plan) End(gone func(*Socket)) {
+	m := p.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p.state != begun {
+		panic("listen: End of a plan that was not begun")
+	}
+	p.state, m.busy = finished, nil
+	if m.closed {
+		return
 	}
 	for _, s := range p.closing {
 		delete(m.sockets, s.target.key)

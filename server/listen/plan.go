@@ -45,6 +45,7 @@ type planState uint8
 const (
 	planned planState = iota
 	prepared
+	begun
 	finished
 )
 

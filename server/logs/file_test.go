@@ -13,10 +13,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/schema"
+	"github.com/sluiceproxy/sluice/server/logs"
 	"go.uber.org/zap"
 )
 
@@ -289,6 +292,61 @@ func TestFailingOutput(t *testing.T) {
 	waitFor(t, "word on standard error", func() bool { text += w.stderr.take(); return strings.HasSuffix(text, "\n") })
 	equal(t, "stderr", text, `{"level":"error","ts":1785585600.25,"logger":"logs","msg":"a log output does not work","output":"f","error":"disk full","lost":1}`+"\n")
 	equal(t, "lost", w.sw.Lost() >= 5, true)
+}
+
+// frozen is an output that does not come back from a write until it thaws.
+type frozen struct {
+	mu   sync.Mutex
+	thaw chan struct{}
+}
+
+func (f *frozen) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	<-f.thaw
+	return len(p), nil
+}
+
+func (f *frozen) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return nil
+}
+
+func (f *frozen) Direct() bool { return true }
+
+// TestFrozenOutput: who edits the logs waits for it, but not forever, and others
+// that log do not.
+func TestFrozenOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &frozen{thaw: make(chan struct{})}
+		w := newWorld(t)
+		w.extra = append(w.extra, module.New("caddy.logging.writers.f", "For tests.", nil, func(_ *module.Env, c *observeConfig) (*logs.Writer, error) {
+			return &logs.Writer{Key: "f", Settings: c.Text, Open: func(logs.Opening) (io.WriteCloser, error) { return f, nil },
+				Start: func(io.WriteCloser) { f.mu.Lock(); f.mu.Unlock() }}, nil
+		}))
+		set, closeSet := w.load(`{"logs":{"default":{"writer":{"output":"f"}}}}`)
+		w.sw.Use(set)
+		go set.Logger("a").Info("the one that writes")
+		synctest.Wait()
+		start := time.Now()
+		for range 1000 {
+			w.sw.Logger("b").Info("others")
+		}
+		if d := time.Since(start); d != 0 {
+			t.Errorf("others waited %v", d)
+		}
+		next, closeNext := w.load(`{"logs":{"default":{"writer":{"output":"f","text":"new"}}}}`)
+		w.sw.Use(next)
+		closeSet()
+		w.use(`{}`)
+		closeNext()
+		if d := time.Since(start); d > 10*time.Second {
+			t.Errorf("the edits took %v", d)
+		}
+		close(f.thaw)
+		synctest.Wait()
+	})
 }
 
 func TestCore(t *testing.T) {

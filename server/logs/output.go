@@ -25,14 +25,29 @@ type output struct {
 	trouble  trouble
 }
 
+// maxStart is how long an output may take to follow new settings; if it is
+// stuck it follows them when it moves again.
+const maxStart = time.Second
+
 // start puts the settings of a writer into effect.
 func (o *output) start(w *Writer) {
 	if o.started && o.settings == w.Settings {
 		return
 	}
 	o.started, o.settings = true, w.Settings
-	if w.Start != nil {
+	if w.Start == nil {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
 		w.Start(o.file)
+		close(done)
+	}()
+	timer := time.NewTimer(maxStart)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
 	}
 }
 
@@ -118,7 +133,15 @@ func (p *outputs) release(o *output) {
 	if !last {
 		return
 	}
-	_ = o.Stream.Close()
+	if err := o.Stream.Close(); err != nil {
+		go p.end(o) // it may be stuck for good
+		return
+	}
+	p.end(o)
+}
+
+// end closes an output for which no more lines come.
+func (p *outputs) end(o *output) {
 	_ = o.file.Close()
 	l, ok := o.file.(Lingering)
 	if !ok {

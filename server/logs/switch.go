@@ -66,7 +66,6 @@ func (sw *Switch) Use(s *Set) {
 	old := sw.current.Load()
 	if old != s {
 		s.share(&sw.outputs)
-		s.start()
 		if from, to := old.destination(), s.destination(); from != to {
 			old.Core("").Info("redirected default logger", zap.String("from", from), zap.String("to", to))
 		}
@@ -76,6 +75,7 @@ func (sw *Switch) Use(s *Set) {
 	sw.flushTo(s)
 	sw.swap.Unlock()
 	if old != s {
+		s.start()
 		old.release(&sw.outputs)
 	}
 }

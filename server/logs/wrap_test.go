@@ -11,7 +11,9 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-type observeConfig struct{}
+type observeConfig struct {
+	Text string `json:"text"`
+}
 
 // observe is a core that keeps what it gets.
 func observe() (module.Spec, *observer.ObservedLogs) {

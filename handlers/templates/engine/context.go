@@ -40,7 +40,7 @@ type Context struct {
 }
 
 // run is what an execution and all that it includes have in common.
-type run struct{ includes, printed int }
+type run struct{ includes, printed, steps int }
 
 // NewContext returns the context of a request. Files are those below root; the
 // name of the logger is what warnings are under.

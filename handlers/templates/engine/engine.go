@@ -116,6 +116,7 @@ func (e *Engine) program(name, text string) (*program, error) {
 	if p.template, err = p.template.New(name).Parse(text); err != nil {
 		return nil, err
 	}
+	countSteps(p.template)
 	p.entry = e.cache.put(name, text, treesOf(p.template))
 	return p, nil
 }
@@ -182,6 +183,7 @@ func (p *program) add(trees []*tree, name string) error {
 func (p *program) functions() template.FuncMap {
 	m := maps.Clone(pure)
 	maps.Copy(m, template.FuncMap{
+		stepName:      func() (string, error) { return p.current.step() },
 		"include":     p.include,
 		"import":      p.imports,
 		"httpInclude": p.httpInclude,

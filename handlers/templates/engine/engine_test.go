@@ -132,7 +132,8 @@ func TestData(t *testing.T) {
 }
 
 func TestFunctions(t *testing.T) {
-	b := newBench(t, Options{}, map[string]string{"dir/b.txt": "b", "dir/a.txt": "aaa", "x.txt": "text {{upper \"x\"}}"})
+	o := Options{Functions: template.FuncMap{"plain": func() func(string) string { return strings.Clone }}}
+	b := newBench(t, o, map[string]string{"dir/b.txt": "b", "dir/a.txt": "aaa", "x.txt": "text {{upper \"x\"}}"})
 	b.x.SetVar("v", 7)
 	for text, want := range map[string]string{
 		`{{env "HOME"}}[{{env "NOPE"}}]`:                                                    "/home/u[]",
@@ -148,9 +149,9 @@ func TestFunctions(t *testing.T) {
 		`{{humanize "time:2006-01-02 15:04:05" "` + time.Now().UTC().Add(49*time.Hour).Format("2006-01-02 15:04:05") + `"}}`: "2 days from now",
 		`{{pathEscape "a b/c?d%"}}`: "a%20b%2Fc%3Fd%25",
 		`{{maybe "nope" 1 2}}`:      "",
-		`{{upper "a"}} {{list 1 2 | join "-"}} {{"abc" | trunc 2}} {{default "d" ""}}`:                                                             "A 1-2 ab d",
-		`{{and true (eq 1 1) (not false)}} {{printf "%03d" 7}} {{len "abc"}} {{urlquery "a b"}}`:                                                   "true 007 3 a+b",
-		`{{html "<"}}{{js "'"}}{{call (dict "f" (fileExists "nope") | keys | first | toString | fileExists | not | ternary .Cookie .Cookie) "c"}}`: `&lt;\'v`,
+		`{{upper "a"}} {{list 1 2 | join "-"}} {{"abc" | trunc 2}} {{default "d" ""}}`:           "A 1-2 ab d",
+		`{{and true (eq 1 1) (not false)}} {{printf "%03d" 7}} {{len "abc"}} {{urlquery "a b"}}`: "true 007 3 a+b",
+		`{{html "<"}}{{js "'"}}{{$f := plain}}{{call $f "a"}}`:                                   `&lt;\'a`,
 	} {
 		b.prints(text, want)
 	}
@@ -353,6 +354,12 @@ func TestBounds(t *testing.T) {
 	}
 	b.fails(`{{readFile "mega"}}`, "larger than")
 	b.fails(strings.Repeat("{{if 1}}", maxActions+1), "too many actions")
+	for range 3 { // with and without the cache
+		b.fails(`{{if true}}{{with 1}}{{range 9999999999}}{{end}}{{end}}{{end}}`, "runs for too long")
+	}
+	b.fails(`{{define "a"}}{{if lt . 40}}{{template "a" (add 1 .)}}{{template "a" (add 1 .)}}{{end}}{{end}}{{template "a" 0}}`, "runs for too long")
+	b.fails(`{{define "a"}}{{range 9999999999}}{{continue}}{{end}}{{end}}{{range 9999999999}}{{else}}{{end}}`, "runs for too long")
+	b.prints(`{{range 3}}{{.}}{{else}}none{{end}} {{range list}}x{{else}}none{{end}} {{range $i, $e := list "a" "b"}}{{if $i}}, {{end}}{{$e}}{{end}}`, "012 none a, b")
 	b.fails(strings.Repeat(" ", MaxText+1), "too long")
 }
 
@@ -365,29 +372,38 @@ func TestDeepNesting(t *testing.T) {
 		"parentheses": "{{" + strings.Repeat("(", 2_000_000) + "1" + strings.Repeat(")", 2_000_000) + "}}",
 		"definitions": strings.Repeat(`{{define "a"}}`, 10_000),
 	} {
-		_, err := b.run(text)
-		t.Logf("%s: %.100v", name, err)
-	}
-	for name, text := range map[string]string{
-		"quotes":   strings.Repeat(">", 1_000_000) + "x",
-		"lists":    strings.Repeat("- ", 500_000) + "x",
-		"brackets": strings.Repeat("[", 1_000_000),
-		"emphasis": strings.Repeat("*a_", 50_000),
-		"yaml":     "---\na: " + strings.Repeat("[", 200_000) + "\n---\n",
-		"toml":     "+++\na = " + strings.Repeat("[", 200_000) + "\n+++\n",
-		"dotted":   "+++\n" + strings.Repeat("a.", 120_000) + "a = 1\n+++\n",
-		"headers":  "+++\n[" + strings.Repeat("a.", 120_000) + "a]\n+++\n",
-		"inline":   "+++\na = " + strings.Repeat("{a=", 60_000) + "\n+++\n",
-		"json":     "{\n\"a\":" + strings.Repeat("[", 200_000) + "\n}\n",
-	} {
-		start := time.Now()
-		b.x.SetVar("text", text)
-		f := "markdown"
-		if strings.ContainsAny(text[:1], "-+{") && strings.Contains(text, "a") {
-			f = "splitFrontMatter"
+		if _, err := b.run(text); (err == nil) != (name == "actions") {
+			t.Errorf("%s: %.200v", name, err)
 		}
-		_, err := b.run(`{{$x := ` + f + ` (placeholder "http.vars.text")}}`)
-		t.Logf("%s: %v, %.100v", name, time.Since(start), err)
+	}
+	for _, c := range []struct {
+		f, text string
+		fails   bool
+	}{
+		{"markdown", strings.Repeat(">", 1_000_000) + "x", true},
+		{"markdown", strings.Repeat("> ", 500_000) + "x", true},
+		{"markdown", strings.Repeat("- ", 500_000) + "x", true},
+		{"markdown", strings.Repeat("1. ", 300_000) + "x", true},
+		{"markdown", strings.Repeat("> - 1) ", maxBlocks/4) + "x", false},
+		{"markdown", strings.Repeat("-", 10_000) + "\n" + strings.Repeat("1", 10_000), false},
+		{"markdown", strings.Repeat("[", 20_000), false},
+		{"markdown", strings.Repeat("![", 20_000) + strings.Repeat("](a)", 20_000), false},
+		{"splitFrontMatter", "---\na: " + strings.Repeat("[", 200_000) + "\n---\n", true},
+		{"splitFrontMatter", "---\na: " + strings.Repeat("{a: ", 50_000) + "\n---\n", true},
+		{"splitFrontMatter", "+++\na = " + strings.Repeat("[", 200_000) + "\n+++\n", true},
+		{"splitFrontMatter", "+++\na = " + strings.Repeat("{a=", 60_000) + "\n+++\n", true},
+		{"splitFrontMatter", "+++\n" + strings.Repeat("a.", 120_000) + "a = 1\n+++\n", true},
+		{"splitFrontMatter", "+++\n[" + strings.Repeat("a.", 120_000) + "a]\n+++\n", true},
+		{"splitFrontMatter", "+++\na = \"" + strings.Repeat("[.", 1000) + "\"\nb = '''\n" + strings.Repeat("[.", 1000) + "'''\n# " + strings.Repeat("[.", 1000) + "\n+++\n", false},
+		{"splitFrontMatter", "{\n\"a\":" + strings.Repeat("[", 200_000) + "\n}\n", true},
+	} {
+		b.x.SetVar("text", c.text)
+		start := time.Now()
+		_, err := b.run(`{{$x := ` + c.f + ` (placeholder "http.vars.text")}}`)
+		t.Logf("%s %.10q: %v", c.f, c.text, time.Since(start))
+		if (err != nil) != c.fails {
+			t.Errorf("%s %.30q: %.200v, want an error: %v", c.f, c.text, err, c.fails)
+		}
 	}
 }
 
