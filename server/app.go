@@ -12,6 +12,7 @@ import (
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/internal/fsys"
 	"github.com/sluiceproxy/sluice/internal/metrics"
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 	"github.com/sluiceproxy/sluice/internal/telemetry"
@@ -39,6 +40,7 @@ type root struct {
 	admin *config.Node
 	logs  *logs.Set
 	app   *App
+	files fsys.Registry // the named file systems
 }
 
 // sameOutside reports whether two documents have the same admin endpoint and
@@ -60,6 +62,9 @@ func compileRoot(_ *module.Env, c *RootConfig) (*root, error) {
 	r := &root{admin: c.Admin.Node(), logs: c.Logging.Value(), app: &App{}}
 	if http, ok := c.Apps[httpID]; ok {
 		r.app = http.Value().(*App)
+	}
+	if files, ok := c.Apps["caddy.filesystems"]; ok {
+		r.files, _ = files.Value().(fsys.Registry)
 	}
 	return r, nil
 }

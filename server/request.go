@@ -39,7 +39,7 @@ var serverName = []string{"sluice"}
 func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globals vars.Scope, now time.Time) {
 	q := &request{pin: p, server: b}
 	x := &q.exchange
-	x.Server, x.Client, x.Start, x.Response, x.Globals, x.End = b, b.Server, now, &q.response, globals, primaryEnd
+	x.Server, x.Client, x.Start, x.Response, x.Globals, x.End = q, b.Server, now, &q.response, globals, primaryEnd
 	q.response.Reset(q.measure.begin(q, w, r))
 	if r.Body != nil && r.Body != http.NoBody {
 		q.body = handlers.NewCountingBody(r.Body)

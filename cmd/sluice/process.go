@@ -18,7 +18,6 @@ import (
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/service"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/internal/memory"
-	"github.com/sluiceproxy/sluice/internal/metrics"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server"
 	"github.com/sluiceproxy/sluice/server/listen"
@@ -134,7 +133,8 @@ func (p *process) openStore() error {
 // newEngine makes an engine that continues from a document of the store.
 func (p *process) newEngine(doc *config.Doc, revision uint64) (*server.Engine, error) {
 	opt := server.Options{Table: p.table, Services: p.services, ReadFile: readFile, Globals: p.globals,
-		Sockets: listen.NewManager(listen.Options{}), Logs: p.logs, Doc: doc, Revision: revision}
+		Sockets: listen.NewManager(listen.Options{}), Logs: p.logs, Doc: doc, Revision: revision,
+		Metrics: p.metrics, Telemetry: p.telemetry}
 	if p.store != nil {
 		opt.Journal = journal.Journal{Store: p.store}
 	}
@@ -147,17 +147,13 @@ func (p *process) newEngine(doc *config.Doc, revision uint64) (*server.Engine, e
 
 // serveAdmin gives the admin sockets an API over the engine.
 func (p *process) serveAdmin(eng *server.Engine) error {
-	registry, err := metrics.New(metrics.Config{Namespace: os.Getenv("SLUICE_METRICS_NAMESPACE")})
-	if err != nil {
-		return err
-	}
-	p.host = newHost(p, eng, registry)
+	p.host = newHost(p, eng, p.metrics)
 	p.sockets.Serve(admin.New(admin.Deps{
 		Engine:    p.host,
 		Store:     p.store,
 		Table:     p.table,
 		Schema:    func() schema.Schema { return documentSchema(p.table) },
-		Metrics:   registry,
+		Metrics:   p.metrics,
 		Upstreams: p.pool.List,
 		Adapters:  map[string]admin.Adapter{configfile.Caddyfile: apiAdapter{p.files}},
 		Stop:      func() { p.stopOnce.Do(func() { close(p.stop) }) },

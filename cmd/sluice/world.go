@@ -9,8 +9,12 @@ import (
 
 	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/authentication"
+	"github.com/sluiceproxy/sluice/handlers/ratelimit"
 	"github.com/sluiceproxy/sluice/handlers/standard"
 	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/internal/metrics"
+	"github.com/sluiceproxy/sluice/internal/telemetry"
 	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/sluiceproxy/sluice/upstream"
 	"go.uber.org/zap"
@@ -24,6 +28,9 @@ type world struct {
 	pool     *upstream.Pool
 	globals  vars.Scope
 	services module.Services
+	// metrics is what the process counts, telemetry where traces may be sent.
+	metrics   *metrics.Registry
+	telemetry *telemetry.Telemetry
 }
 
 // newTable lists the modules of this program.
@@ -46,10 +53,21 @@ func (p *program) newWorld() (*world, error) {
 		w.logs.Core("").Error("placeholder: failed to read file", zap.String("placeholder", placeholder), zap.Error(err))
 	}
 	w.globals = globals
+	if w.metrics, err = metrics.New(metrics.Config{Namespace: os.Getenv("SLUICE_METRICS_NAMESPACE")}); err != nil {
+		return nil, err
+	}
+	upstream.RegisterMetrics(w.metrics, w.pool)
+	w.telemetry = telemetry.New(telemetry.Config{Version: versionText(), OnError: func(err error) {
+		w.logs.Core("telemetry").Error("sending traces or metrics", zap.Error(err))
+	}})
 	w.sockets = admin.NewSockets(admin.SocketsOptions{Default: p.defaultAdmin, Log: w.logs.Core("admin")})
 	module.Provide(w.services, w.logs)
 	module.Provide(w.services, w.sockets)
 	module.Provide(w.services, w.pool)
+	module.Provide(w.services, w.metrics)
+	module.Provide(w.services, w.telemetry)
+	module.Provide(w.services, authentication.NewGate(0))
+	module.Provide(w.services, ratelimit.NewZones(w.metrics))
 	module.Provide(w.services, upstream.NewTransports(upstream.TransportsConfig{Proxy: http.ProxyFromEnvironment}))
 	return w, nil
 }

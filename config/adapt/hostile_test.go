@@ -30,8 +30,8 @@ func TestHostile(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"a large matcher, used often": {":80 {\n@m path" + many(20_000, numbered(" /%d")) + "\n" + many(5000, same("respond @m x\n")) + "}", "too large"},
 		"long texts in many servers":  {many(8000, numbered(":%d ")) + "{\nrespond " + strings.Repeat("x", 100_000) + "\n}", "too large"},
-		"many routes in many servers": {many(8000, numbered(":%d ")) + "{\n" + many(1000, numbered("respond /%d x\n")) + "}", "too large"},
-		"addresses times binds":       {many(3000, numbered(":%d ")) + "{\nbind" + many(3000, numbered(" h%d")) + "\n}", "addresses to listen on"},
+		"many routes in many servers": {many(8000, numbered(":%d ")) + "{\n" + many(1000, numbered("respond /%d "+strings.Repeat("x", 800)+"\n")) + "}", "too large"},
+		"addresses times binds":       {many(600, numbered(":%d ")) + "{\nbind" + many(600, numbered(" h%d")) + "\n}", "addresses to listen on"},
 		"many addresses":              {many(20_000, numbered("http://h%d:8080 ")) + "{\nlog\n}\nhttp://x:8080 {\n}", ""},
 		"the same addresses twice":    {strings.Repeat(many(20_000, numbered("http://h%d "))+"{\n}\n", 2), "ambiguous site definition: http://h0"},
 		"one address often":           {strings.Repeat(many(20_000, same("http://h "))+"{\n}\n", 2), "ambiguous site definition: http://h"},
@@ -44,7 +44,9 @@ func TestHostile(t *testing.T) {
 		"many server options":         {"{\n" + many(20_000, numbered("servers :%d {\nname n%[1]d\n}\nlog l%[1]d\n")) + "}\n" + many(5000, numbered(":%d {\n}\n")), ""},
 		"named routes in a row":       {many(10_000, func(i int) string { return fmt.Sprintf("&(r%d) {\ninvoke r%d\n}\n", i, (i+1)%10_000) }) + ":80 {\ninvoke r0\n}", ""},
 		"named routes nowhere":        {many(10_000, numbered("&(r%d) {\n}\n")) + ":80 {\n" + many(10_000, numbered("invoke s%d\n")) + "}", "cannot invoke named route 's19'"},
-		"named routes in many servers": {many(500, func(i int) string { return fmt.Sprintf("&(r%d) {\ninvoke r%d\n}\n", i, (i+1)%500) }) +
+		"named routes in many servers": {many(500, func(i int) string {
+			return fmt.Sprintf("&(r%d) {\nroute {\nrespond %s\ninvoke r%d\n}\n}\n", i, strings.Repeat("x", 800), (i+1)%500)
+		}) +
 			many(5000, numbered(":%d ")) + "{\ninvoke r0\n}", "too large"},
 		"a huge word":   {":80 {\nrespond " + strings.Repeat("{host}", 500_000) + "\n}", ""},
 		"an open brace": {":80 {\nrespond " + strings.Repeat("{", 2_000_000) + "\n}", ""},
@@ -68,7 +70,7 @@ func TestHostile(t *testing.T) {
 				t.Errorf("an error of %d bytes", len(err.Error()))
 			}
 			made := (after.TotalAlloc - before.TotalAlloc) >> 20
-			if took > 20*time.Second || made > 2000 {
+			if took > time.Minute || made > 1000 {
 				t.Errorf("%d bytes take %v and %d MB", len(c.text), took, made)
 			}
 			t.Logf("%d bytes, %v, %d MB", len(c.text), took.Round(time.Millisecond), made)

@@ -104,7 +104,7 @@ func signature(copies []siteCopy) string {
 }
 
 // maxListeners bounds what addresses and binds make together.
-const maxListeners = 1 << 19
+const maxListeners = 1 << 18
 
 // endpoints says which keys are served where.
 func (r *run) endpoints(sites []*site) map[endpoint][]siteCopy {

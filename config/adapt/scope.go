@@ -82,10 +82,13 @@ func (s *scope) Group() string { return groupName(s.groups.next()) }
 func (s *scope) Option(name string) any { return s.options.values[name] }
 
 // Shorthand implements module.Assembly.
-func (s *scope) Shorthand(text string) bool {
+func (s *scope) Shorthand(text string) (string, bool) {
 	text = strings.TrimSuffix(strings.TrimPrefix(text, "{"), "}")
-	_, short := shorthands[text]
-	return short || slices.Contains(longNames, text)
+	if _, ok := shorthands[text]; ok {
+		return text, true
+	}
+	short, ok := shortNames[text]
+	return short, ok
 }
 
 // Files implements module.Assembly.

@@ -1,8 +1,6 @@
 package adapt
 
 import (
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/sluiceproxy/sluice/config/caddyfile"
@@ -49,8 +47,14 @@ var shorthands = map[string]string{
 	"upstream_hostport": "http.reverse_proxy.upstream.hostport",
 }
 
-// longNames is what shorthands stand for, sorted.
-var longNames = slices.Sorted(maps.Values(shorthands))
+// shortNames is the shorthands by what they stand for.
+var shortNames = func() map[string]string {
+	m := make(map[string]string, len(shorthands))
+	for short, long := range shorthands {
+		m[long] = short
+	}
+	return m
+}()
 
 // families are short names that end in a name of the user's.
 var families = map[string]struct {

@@ -84,9 +84,9 @@ type Assembly interface {
 	Group() string
 	// Option returns what a global option was set to, nil if it was not.
 	Option(name string) any
-	// Shorthand reports whether a text, with braces or without, is a fixed
-	// placeholder in its short or long form.
-	Shorthand(text string) bool
+	// Shorthand returns the short form, without braces, of a fixed placeholder
+	// whose short or long form a text is, with braces or without.
+	Shorthand(text string) (short string, ok bool)
 	// Files lists the config files that the site was read from, sorted.
 	Files() []string
 	// Add gives the site a value beside those that directives return.

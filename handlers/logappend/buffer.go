@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+
+	"github.com/sluiceproxy/sluice/handlers"
 )
 
 // maxBody is how much of a response is held back, in bytes.
@@ -73,7 +75,7 @@ func (b *buffer) ReadFrom(r io.Reader) (int64, error) {
 			return sum, err
 		}
 	}
-	n, err := io.Copy(b.under, r)
+	n, err := handlers.CopyBody(b.under, r)
 	return sum + n, err
 }
 

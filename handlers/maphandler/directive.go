@@ -19,8 +19,8 @@ func readMap(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 	}
 	cfg.Source = d.Val()
 	for _, t := range d.RemainingArgTokens() {
-		if u.Shorthand(t.Text) {
-			return nil, t.Errf("destination %s conflicts with a Caddyfile placeholder shorthand", caddyfile.Shorten(t.Text))
+		if short, ok := u.Shorthand(t.Text); ok {
+			return nil, t.Errf("destination {%s} conflicts with a Caddyfile placeholder shorthand", short)
 		}
 		cfg.Destinations = append(cfg.Destinations, t.Text)
 	}

@@ -9,7 +9,7 @@ func directives() module.Option {
 	return module.Directives(
 		module.Directive{Name: "vars", Read: readVars},
 		module.Directive{Name: "root", Read: readRoot},
-		module.Directive{Name: "fs", Read: refuseFS},
+		module.Directive{Name: "fs", Read: readFS},
 		module.Directive{Name: "log_name", Read: readLogName},
 		module.Directive{Name: "log_skip", Read: readLogSkip},
 		module.Directive{Name: "skip_log", Now: "log_skip", Read: readLogSkip},
@@ -96,8 +96,17 @@ func readRoot(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 	return u.One(m, "vars", &Config{"root": args[len(args)-1].Text})
 }
 
-func refuseFS(_ *module.Use, d *caddyfile.Dispenser) ([]any, error) {
-	return nil, d.Errf("'fs' is not supported yet; files are read from the file system of the machine")
+// readFS: fs [<matcher>] <name>
+func readFS(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
+	m, err := u.Match(d)
+	if err != nil {
+		return nil, err
+	}
+	var name string
+	if !d.AllArgs(&name) {
+		return nil, d.ArgErr()
+	}
+	return u.One(m, "vars", &Config{"fs": name})
 }
 
 // readLogName: log_name [<matcher>] <names...>

@@ -78,7 +78,8 @@ func TestDirectiveErrors(t *testing.T) {
 		{"log_skip with a block", "log_skip /a {\n\tb\n}", "log_skip directive does not accept blocks, at Caddyfile:2"},
 		{"skip_log with a block", "skip_log {\n\tb\n}", "log_skip directive does not accept blocks, at Caddyfile:2"},
 		{"log_name with a block", "log_name a {\n\tb\n}", "unexpected token '{', expecting argument, at Caddyfile:2"},
-		{"fs", "fs mem", "'fs' is not supported yet"},
+		{"fs", "fs", "wrong argument count or unexpected line ending after 'fs'"},
+		{"fs with two names", "fs a b", "wrong argument count or unexpected line ending after 'b'"},
 	} {
 		t.Run(c.name, func(t *testing.T) { adapttest.Fails(t, ":80 {\n"+c.text+"\n}", c.want) })
 	}

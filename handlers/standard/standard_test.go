@@ -10,7 +10,11 @@ import (
 
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/authentication"
+	"github.com/sluiceproxy/sluice/handlers/ratelimit"
 	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/internal/metrics"
+	"github.com/sluiceproxy/sluice/internal/telemetry"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server"
 	"github.com/sluiceproxy/sluice/server/logs"
@@ -33,6 +37,14 @@ func builder(t testing.TB, tb *module.Table) *module.Builder {
 	module.Provide(services, sw)
 	module.Provide(services, &server.Process{Logs: sw})
 	module.Provide(services, upstream.NewPool(nil))
+	registry, err := metrics.New(metrics.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	module.Provide(services, registry)
+	module.Provide(services, telemetry.New(telemetry.Config{}))
+	module.Provide(services, authentication.NewGate(0))
+	module.Provide(services, ratelimit.NewZones(registry))
 	module.Provide(services, upstream.NewTransports(upstream.TransportsConfig{}))
 	return &module.Builder{Table: tb, Workers: 2, Sources: module.Sources{ReadFile: os.ReadFile, Globals: vars.NewGlobal(), Services: services}}
 }
@@ -69,7 +81,7 @@ func stripName(n *config.Node, id string) *config.Node {
 	name := id[strings.LastIndexByte(id, '.')+1:]
 	members := map[string]*config.Node{}
 	for k, v := range n.Members() {
-		if v.Kind() == config.String && v.Str() == name && slices.Contains([]string{"handler", "policy", "protocol", "source", "output", "format", "module"}, k) {
+		if v.Kind() == config.String && v.Str() == name && slices.Contains([]string{"handler", "policy", "protocol", "source", "output", "format", "filter", "algorithm", "module", "wrapper"}, k) {
 			continue
 		}
 		members[k] = v

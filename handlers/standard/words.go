@@ -8,7 +8,7 @@ func DirectiveOrder() []string {
 		"header", "copy_response_headers", "request_body", "timeouts",
 		"redir",
 		"method", "rewrite", "uri", "try_files",
-		"basicauth", "basic_auth", "forward_auth", "request_header", "encode", "push", "intercept", "templates",
+		"rate_limit", "basicauth", "basic_auth", "forward_auth", "request_header", "encode", "push", "intercept", "templates",
 		"invoke", "handle", "handle_path", "route",
 		"abort", "error", "copy_response", "respond", "metrics", "reverse_proxy", "php_fastcgi", "file_server", "acme_server",
 	}
@@ -19,6 +19,5 @@ func DirectiveOrder() []string {
 func RefusedDirectives() map[string]string {
 	return map[string]string{
 		"tls": "this version serves plain HTTP; write http:// in front of the site's addresses",
-		"fs":  "file systems come with file_server, in a later version",
 	}
 }

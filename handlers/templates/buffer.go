@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/templates/engine"
 )
 
@@ -112,7 +113,7 @@ func (b *buffer) ReadFrom(r io.Reader) (int64, error) {
 		b.WriteHeader(http.StatusOK)
 	}
 	if !b.held {
-		return io.Copy(b.under, r)
+		return handlers.CopyBody(b.under, r)
 	}
 	return io.Copy(struct{ io.Writer }{b}, r)
 }

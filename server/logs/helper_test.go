@@ -75,12 +75,26 @@ func newWorld(t *testing.T, change ...func(*logs.Process)) *world {
 	return w
 }
 
+// tableOf is the table of this folder's modules, and some more. Making one takes
+// longer than most tests.
+func tableOf(extra []module.Spec) (*module.Table, error) {
+	if len(extra) == 0 {
+		return ownTable()
+	}
+	return newTable(extra)
+}
+
+var ownTable = sync.OnceValues(func() (*module.Table, error) { return newTable(nil) })
+
+func newTable(extra []module.Spec) (*module.Table, error) {
+	return module.NewTable(slices.Concat(logs.Specs(), filtermod.Specs(), extra), map[string]string{"caddy.logging.cores.mock": "it is for tests"})
+}
+
 func (w *world) build(doc string) module.Result {
 	w.t.Helper()
 	if w.table == nil {
 		var err error
-		w.table, err = module.NewTable(slices.Concat(logs.Specs(), filtermod.Specs(), w.extra), map[string]string{"caddy.logging.cores.mock": "it is for tests"})
-		if err != nil {
+		if w.table, err = tableOf(w.extra); err != nil {
 			w.t.Fatal(err)
 		}
 	}

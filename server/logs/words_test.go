@@ -3,13 +3,13 @@ package logs_test
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/server/logs"
-	"github.com/sluiceproxy/sluice/server/logs/filtermod"
 )
 
 // assembly is as much of an assembly as logs ask for.
@@ -27,16 +27,20 @@ type core struct {
 	Depth int `json:"depth"`
 }
 
-// readLog reads the log that text begins with, and checks that the line after it
-// is left.
-func readLog(t *testing.T, where logs.Where, text string) (*logs.Written, *assembly, error) {
-	t.Helper()
-	table, err := module.NewTable(append(slices.Concat(logs.Specs(), filtermod.Specs()), module.New("caddy.logging.cores.test", "A core.", nil,
+var wordsTable = sync.OnceValues(func() (*module.Table, error) {
+	return newTable([]module.Spec{module.New("caddy.logging.cores.test", "A core.", nil,
 		func(*module.Env, *core) (int, error) { return 0, nil },
 		module.Words(func(_ *module.Use, d *caddyfile.Dispenser) (any, error) {
 			d.Next()
 			return &core{Depth: len(d.RemainingArgs())}, nil
-		}))), map[string]string{"caddy.logging.cores.mock": "it is for tests"})
+		}))})
+})
+
+// readLog reads the log that text begins with, and checks that the line after it
+// is left.
+func readLog(t *testing.T, where logs.Where, text string) (*logs.Written, *assembly, error) {
+	t.Helper()
+	table, err := wordsTable()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,15 +45,16 @@ type Options struct {
 // Engine executes templates of one kind. It remembers the parsed form of texts
 // that it meets again. It is safe for concurrent use.
 type Engine struct {
-	left    string
-	plugged template.FuncMap
-	base    *template.Template
-	cache   cache
+	left     string
+	plugged  template.FuncMap
+	base     *template.Template
+	cache    cache
+	maxSteps int
 }
 
 // New returns an engine.
 func New(o Options) *Engine {
-	e := &Engine{left: o.Delimiters[0], plugged: o.Functions}
+	e := &Engine{left: o.Delimiters[0], plugged: o.Functions, maxSteps: maxSteps}
 	if e.left == "" {
 		e.left = "{{"
 	}
@@ -183,7 +184,7 @@ func (p *program) add(trees []*tree, name string) error {
 func (p *program) functions() template.FuncMap {
 	m := maps.Clone(pure)
 	maps.Copy(m, template.FuncMap{
-		stepName:      func() (string, error) { return p.current.step() },
+		stepName:      func() (string, error) { return p.current.step(p.engine.maxSteps) },
 		"include":     p.include,
 		"import":      p.imports,
 		"httpInclude": p.httpInclude,

@@ -183,7 +183,6 @@ func FuzzFrontMatter(f *testing.F) {
 
 func BenchmarkExecute(b *testing.B) {
 	x := newBench(b, Options{}, nil)
-	c := NewContext(x.w, x.r, x.root, "test")
 	text := "<h1>{{.Host}}</h1>" + strings.Repeat("<p>some text</p>\n", 200) + `{{upper "x"}}`
 	for _, bench := range []struct {
 		name string
@@ -194,6 +193,7 @@ func BenchmarkExecute(b *testing.B) {
 			var out strings.Builder
 			for i := 0; b.Loop(); i++ {
 				out.Reset()
+				c := NewContext(x.w, x.r, x.root, "test")
 				if err := x.engine.Execute(&out, "page", bench.text(i), c, c); err != nil {
 					b.Fatal(err)
 				}
