@@ -80,6 +80,21 @@ func (w *ResponseWriter) ReadFrom(r io.Reader) (int64, error) {
 	return n, err
 }
 
+// Push begins an HTTP/2 push through the writer, or one that it wraps. Without
+// one that can, it returns http.ErrNotSupported.
+func Push(w http.ResponseWriter, target string, opts *http.PushOptions) error {
+	for {
+		if p, ok := w.(http.Pusher); ok {
+			return p.Push(target, opts)
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return http.ErrNotSupported
+		}
+		w = u.Unwrap()
+	}
+}
+
 // CopyBody copies a body to a writer by the fastest means that it has. Unlike
 // io.Copy it asks the writer first: a file that is asked first hides what it is,
 // and the kernel can no longer send it by itself.

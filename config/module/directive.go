@@ -1,6 +1,8 @@
 package module
 
 import (
+	"strconv"
+
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 )
@@ -169,6 +171,22 @@ func (u *Use) One(m Match, handler string, cfg any) ([]any, error) {
 		return nil, err
 	}
 	return u.Route(m, h), nil
+}
+
+// TextAndStatus reads the arguments of a directive that takes a text, a status,
+// or the text and then the status. A single argument is a status if it is a
+// positive number of exactly three characters.
+func TextAndStatus(args []string) (text string, status WeakString, ok bool) {
+	switch len(args) {
+	case 1:
+		if n, err := strconv.Atoi(args[0]); err == nil && n > 0 && len(args[0]) == 3 {
+			return "", WeakString(args[0]), true
+		}
+		return args[0], "", true
+	case 2:
+		return args[0], WeakString(args[1]), true
+	}
+	return "", "", false
 }
 
 // RouteNodes makes the array of a list of routes.

@@ -278,17 +278,7 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // Push implements http.Pusher if the writer below, or one that it wraps, does.
 func (w *writer) Push(target string, opts *http.PushOptions) error {
-	under := w.under
-	for {
-		if p, ok := under.(http.Pusher); ok {
-			return p.Push(target, opts)
-		}
-		u, ok := under.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return http.ErrNotSupported
-		}
-		under = u.Unwrap()
-	}
+	return handlers.Push(w.under, target, opts)
 }
 
 // finish ends the response. After a panic it is not called: then the connection

@@ -2,7 +2,6 @@ package errorhandler
 
 import (
 	"errors"
-	"strconv"
 
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
@@ -15,26 +14,14 @@ func readError(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 		return nil, err
 	}
 	var cfg Config
-	switch args := d.RemainingArgs(); {
-	case len(args) == 1 && isStatus(args[0]):
-		cfg.StatusCode = module.WeakString(args[0])
-	case len(args) == 1:
-		cfg.Error = args[0]
-	case len(args) == 2:
-		cfg.Error, cfg.StatusCode = args[0], module.WeakString(args[1])
-	default:
+	var ok bool
+	if cfg.Error, cfg.StatusCode, ok = module.TextAndStatus(d.RemainingArgs()); !ok {
 		return nil, d.ArgErr()
 	}
 	if err := lines.Parse(d, &cfg); err != nil {
 		return nil, err
 	}
 	return u.One(m, "error", &cfg)
-}
-
-// isStatus reports whether a lone argument is a status and not a message.
-func isStatus(text string) bool {
-	n, err := strconv.Atoi(text)
-	return err == nil && n > 0 && len(text) == 3
 }
 
 var lines = caddyfile.Options[Config]{

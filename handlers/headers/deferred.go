@@ -125,15 +125,5 @@ func (d *deferred) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // Push implements http.Pusher if the writer below, or one that it wraps, does.
 func (d *deferred) Push(target string, opts *http.PushOptions) error {
-	w := d.under
-	for {
-		if p, ok := w.(http.Pusher); ok {
-			return p.Push(target, opts)
-		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return http.ErrNotSupported
-		}
-		w = u.Unwrap()
-	}
+	return handlers.Push(d.under, target, opts)
 }

@@ -144,14 +144,5 @@ func (b *buffer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // Push implements http.Pusher if the writer below, or one that it wraps, does.
 func (b *buffer) Push(target string, opts *http.PushOptions) error {
-	for w := b.under; ; {
-		if p, ok := w.(http.Pusher); ok {
-			return p.Push(target, opts)
-		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return http.ErrNotSupported
-		}
-		w = u.Unwrap()
-	}
+	return handlers.Push(b.under, target, opts)
 }

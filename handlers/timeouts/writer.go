@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"sync"
+
+	"github.com/sluiceproxy/sluice/handlers"
 )
 
 // body is a request body whose reads are watched.
@@ -131,15 +133,5 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // Push implements http.Pusher if the writer below, or one that it wraps, does.
 func (w *writer) Push(target string, opts *http.PushOptions) error {
-	under := w.under
-	for {
-		if p, ok := under.(http.Pusher); ok {
-			return p.Push(target, opts)
-		}
-		u, ok := under.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return http.ErrNotSupported
-		}
-		under = u.Unwrap()
-	}
+	return handlers.Push(w.under, target, opts)
 }
