@@ -103,11 +103,17 @@ func (w *world) specs() []module.Spec {
 		}), nil
 	})
 	fail := module.New("http.handlers.fail", "Fails.", nil, func(_ *module.Env, c *struct {
-		Status int  `json:"status"`
-		Panic  bool `json:"panic"`
-		Plain  bool `json:"plain"`
+		Status int    `json:"status"`
+		Panic  bool   `json:"panic"`
+		Plain  bool   `json:"plain"`
+		Says   string `json:"says"` // before it fails
 	}) (handlers.Handler, error) {
-		return handlers.HandlerFunc(func(_ http.ResponseWriter, r *http.Request, _ handlers.Next) error {
+		return handlers.HandlerFunc(func(rw http.ResponseWriter, r *http.Request, _ handlers.Next) error {
+			if c.Says != "" {
+				if _, err := io.WriteString(rw, c.Says); err != nil {
+					return err
+				}
+			}
 			r.Method, r.URL.Path = "CHANGED", "/changed"
 			switch {
 			case c.Panic:
@@ -372,6 +378,7 @@ func TestErrorsAndPanics(t *testing.T) {
 	port := freePort(t)
 	url := fmt.Sprintf("http://127.0.0.1:%d", port)
 	routes := `{"match":[{"path":["/418"]}],"handle":[{"handler":"fail","status":418}]},
+		{"match":[{"path":["/late"]}],"handle":[{"handler":"fail","status":418,"says":"half"}]},
 		{"match":[{"path":["/plain"]}],"handle":[{"handler":"fail","plain":true}]},
 		{"match":[{"path":["/panic"]}],"handle":[{"handler":"fail","panic":true}]}`
 	w.mustLoad(site(port, routes))
@@ -386,6 +393,9 @@ func TestErrorsAndPanics(t *testing.T) {
 	w.mustApply(w.change(config.Put, "/apps/http/servers/s/errors", `{"routes":[{"match":[{"path":["/418"]}],"handle":[{"handler":"show","text":"{http.request.method} {http.error.status_code} {http.error.message}"}]}]}`))
 	if status, body := get(t, url+"/418"); status != 418 || body != "GET 418 told to fail" {
 		t.Errorf("error route: %d %q", status, body)
+	}
+	if status, body := get(t, url+"/late"); status != 200 || body != "half" {
+		t.Errorf("an error after the header: %d %q", status, body)
 	}
 	if status, body := get(t, url+"/plain"); status != 500 || body != "" {
 		t.Errorf("no error route matches: %d %q", status, body)

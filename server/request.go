@@ -127,6 +127,9 @@ func (q *request) handleError(w http.ResponseWriter, r *http.Request, err error)
 	q.elapsed = time.Since(x.Start)
 	entry := logs.ErrorEntry{Request: r, Snapshot: q.snapshot, Exchange: x, Err: err, Duration: q.elapsed}
 	if !q.response.Hijacked() {
+		if q.response.Status() != 0 {
+			w = &spent{header: http.Header{}}
+		}
 		r = x.Restore(r)
 		x.Fail(err)
 		if b.errors.Len() > 0 {
@@ -140,6 +143,14 @@ func (q *request) handleError(w http.ResponseWriter, r *http.Request, err error)
 	}
 	logs.LogError(b.process.Logs.Current(), b.access, entry)
 }
+
+// spent is what error routes write to when a response is on its way already:
+// what they say must not become part of it.
+type spent struct{ header http.Header }
+
+func (s *spent) Header() http.Header         { return s.header }
+func (s *spent) Write(p []byte) (int, error) { return len(p), nil }
+func (s *spent) WriteHeader(int)             {}
 
 // logAccess writes the access log entry, if there is to be one.
 func (q *request) logAccess() {
