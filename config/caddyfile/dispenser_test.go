@@ -336,3 +336,52 @@ func TestParseSize(t *testing.T) {
 		}
 	}
 }
+
+// TestDrop: a token that was dropped is as if it had never been there.
+func TestDrop(t *testing.T) {
+	const text = "a b c d {\n\te f\n}"
+	dropped := func(tokens []Token, at ...int) *Dispenser {
+		d := NewDispenser(tokens)
+		for range at[0] + 1 {
+			d.Next()
+		}
+		d.Drop()
+		for _, n := range at[1:] {
+			for range n {
+				d.Next()
+			}
+			d.Drop()
+		}
+		return d
+	}
+	tokens, err := Lex(text, &Origin{File: "f"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		at   []int
+		read func(d *Dispenser) string
+		want string
+	}{
+		{"current", []int{1}, (*Dispenser).Val, "a"},
+		{"current of the first", []int{0}, func(d *Dispenser) string { d.Next(); return d.Val() }, "b"},
+		{"two", []int{1, 1}, func(d *Dispenser) string { return d.Val() + strings.Join(d.RemainingArgs(), " ") }, "ad"},
+		{"arguments", []int{1}, func(d *Dispenser) string { return strings.Join(d.RemainingArgs(), " ") }, "c d"},
+		{"back", []int{2}, func(d *Dispenser) string { d.Prev(); d.Next(); d.Next(); return d.Val() }, "d"},
+		{"back over it", []int{1}, func(d *Dispenser) string { d.Next(); d.Prev(); return d.Val() }, "a"},
+		{"back at the start", []int{1}, func(d *Dispenser) string { return fmt.Sprint(d.Prev(), d.Val(), d.NextArg(), d.Val()) }, "falseatruec"},
+		{"the error of arguments", []int{1}, func(d *Dispenser) string { return d.ArgErr().Error() }, "wrong argument count or unexpected line ending after 'a', at f:1"},
+		{"segment", []int{1}, func(d *Dispenser) string { return fmt.Sprint(len(d.NextSegment())) + d.Val() }, "7}"},
+		{"segment behind it", []int{1}, func(d *Dispenser) string { d.Next(); return d.NextSegment().Name() }, "c"},
+		{"from the start", []int{2}, func(d *Dispenser) string { d.Reset(); d.Next(); return strings.Join(d.RemainingArgs(), " ") }, "b d"},
+		{"block", []int{3}, func(d *Dispenser) string { return fmt.Sprint(d.OpensBlock(), d.NextBlock(0), d.Val()) }, "true truee"},
+	} {
+		if got := c.read(dropped(tokens, c.at...)); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+	if again, _ := Lex(text, tokens[0].Origin); !slices.Equal(again, tokens) {
+		t.Error("the tokens were changed")
+	}
+}
