@@ -67,6 +67,9 @@ func encodeValue(v, defaults reflect.Value) (*config.Node, error) {
 		if t == nodeType {
 			return v.Interface().(*config.Node), nil
 		}
+		if defaults.IsValid() && defaults.Kind() == reflect.Pointer {
+			defaults = defaults.Elem() // invalid if there is none
+		}
 		return encodeValue(v.Elem(), defaults)
 	case reflect.Struct:
 		m := map[string]*config.Node{}
@@ -147,7 +150,7 @@ func encodeFields(v, defaults reflect.Value, into map[string]*config.Node) error
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if n == nil || (f.Type.Kind() == reflect.Struct && n.Kind() == config.Object && n.Len() == 0) {
+		if n == nil || (f.Type.Kind() == reflect.Struct && !f.Type.Implements(encoderType) && n.Kind() == config.Object && n.Len() == 0) {
 			continue
 		}
 		into[name] = n

@@ -81,7 +81,7 @@ func stripName(n *config.Node, id string) *config.Node {
 	name := id[strings.LastIndexByte(id, '.')+1:]
 	members := map[string]*config.Node{}
 	for k, v := range n.Members() {
-		if v.Kind() == config.String && v.Str() == name && slices.Contains([]string{"handler", "policy", "protocol", "source", "output", "format", "filter", "algorithm", "module", "wrapper"}, k) {
+		if v.Kind() == config.String && v.Str() == name && slices.Contains([]string{"handler", "policy", "protocol", "source", "output", "format", "filter", "algorithm", "type", "from", "module", "wrapper"}, k) {
 			continue
 		}
 		members[k] = v

@@ -6,6 +6,7 @@
 // lines; a line that begins with # is a comment:
 //
 //	write NAME              writes a file: the lines that follow, up to a line "."
+//	copies NAME N TEXT      writes a file of N times the text
 //	env NAME=VALUE          sets a variable for the programs started from now on
 //	start ARGS              runs "sluice run ARGS" and waits until the API answers
 //	stop, kill              ends it, gently (the exit code must be 0) or not
@@ -14,14 +15,21 @@
 //	run ARGS                runs "sluice ARGS" to its end
 //	METHOD URL              sends a request: header lines, then after an empty
 //	                        line a body, then "-- STATUS"
+//	raw PORT                sends the lines that follow, up to "-- STATUS", over a
+//	                        connection of its own
 //	log TEXT                waits until the server's log contains the text
+//	nolog TEXT              the server's log does not contain it
+//	file NAME TEXT          waits until a file contains the text; the name may have "*"
+//	nofile NAME TEXT        no such file contains it
 //	occupy PORT             listens on a port, until "release PORT"
 //
 // What may stand below a request:
 //
-//	body TEXT               the whole body, without its final newline
+//	body TEXT               the whole body, decompressed, without its final newline
 //	body~ TEXT              a part of it
+//	nobody~ TEXT            not a part of it
 //	header NAME: TEXT       a header field; an empty text means that it is absent
+//	header~ NAME: TEXT      a part of one
 //	json POINTER VALUE      a value in a JSON body
 //	closes                  the connection ends with the response
 //	save NAME HEADER        $NAME is that header field from now on

@@ -19,6 +19,7 @@ import (
 type mission struct {
 	home   *home
 	site   string // host:port
+	www    string // in the place of /var/www/html and /srv
 	socket string
 	ups    []*httptest.Server
 }
@@ -60,6 +61,11 @@ func newMission(t *testing.T) *mission {
 		t.Cleanup(s.Close)
 		m.ups = append(m.ups, s)
 	}
+	m.www = filepath.Join(m.home.dir, "www")
+	m.home.write(t, "www/index.html", "<p>index</p>\n")
+	m.home.write(t, "www/app.js", "app()\n")
+	m.home.write(t, "www/docs/index.html", "<p>docs</p>\n")
+	m.home.write(t, "specific.html", "<p>specific</p>\n")
 	m.socket = filepath.Join(t.TempDir(), "app.sock")
 	l, err := net.Listen("unix", m.socket)
 	if err != nil {
@@ -73,9 +79,12 @@ func newMission(t *testing.T) *mission {
 
 // text puts the addresses of the test into a Caddyfile.
 func (m *mission) text(caddyfile string) string {
-	pairs := []string{"example.com {", "http://" + m.site + " {", "/run/app.sock", m.socket}
+	pairs := []string{"example.com {", "http://" + m.site + " {", "/run/app.sock", m.socket, "/var/www/html", m.www, "/srv", m.www}
 	for i, u := range m.ups {
 		pairs = append(pairs, fmt.Sprintf("localhost:300%d", i), strings.TrimPrefix(u.URL, "http://"))
+	}
+	for _, name := range []string{"localhost:8080", "localhost:9000"} {
+		pairs = append(pairs, name, strings.TrimPrefix(m.ups[0].URL, "http://"))
 	}
 	return strings.NewReplacer(pairs...).Replace(caddyfile)
 }
@@ -92,8 +101,8 @@ func (m *mission) load(t *testing.T, caddyfile string) {
 	}
 }
 
-// get asks the site.
-func (m *mission) get(t *testing.T, path string, header ...string) (*http.Response, seen) {
+// fetch asks the site.
+func (m *mission) fetch(t *testing.T, path string, header ...string) (*http.Response, string) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(m.site)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:"+port+path, nil)
@@ -105,16 +114,43 @@ func (m *mission) get(t *testing.T, path string, header ...string) (*http.Respon
 		name, value, _ := strings.Cut(h, ": ")
 		req.Header.Add(name, value)
 	}
-	res, err := http.DefaultClient.Do(req)
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+// get asks the site for what an upstream answers.
+func (m *mission) get(t *testing.T, path string, header ...string) (*http.Response, seen) {
+	t.Helper()
+	res, body := m.fetch(t, path, header...)
 	var s seen
-	if err := json.NewDecoder(res.Body).Decode(&s); err != nil {
-		t.Fatalf("%s: %v", res.Status, err)
+	if err := json.Unmarshal([]byte(body), &s); err != nil {
+		t.Fatalf("%s: %v in %s", res.Status, err, body)
 	}
 	return res, s
+}
+
+// pages asks for files and redirects: each path, the status, and the body or the
+// address of the redirect.
+func (m *mission) pages(t *testing.T, want [][3]string) {
+	t.Helper()
+	for _, w := range want {
+		res, got := m.fetch(t, w[0])
+		if res.StatusCode/100 == 3 {
+			got = res.Header.Get("Location")
+		}
+		if fmt.Sprint(res.StatusCode) != w[1] || strings.TrimSpace(got) != w[2] {
+			t.Errorf("%s: %d %q, want %s %q", w[0], res.StatusCode, got, w[1], w[2])
+		}
+	}
 }
 
 // names are who answered n requests, each with another header X-N.
@@ -207,6 +243,15 @@ var missions = []struct {
 			}
 		}
 	}},
+	{"08", "example.com {\nhandle /api/* {\nreverse_proxy localhost:8080\n}\nhandle {\nroot * /var/www/html\nfile_server\n}\n}\n", func(t *testing.T, m *mission) {
+		if _, s := m.get(t, "/api/users?x=1"); s.URI != "/api/users?x=1" {
+			t.Errorf("URI %s", s.URI)
+		}
+		m.pages(t, [][3]string{
+			{"/", "200", "<p>index</p>"}, {"/app.js", "200", "app()"}, {"/docs/", "200", "<p>docs</p>"}, {"/docs", "308", "/docs/"},
+			{"/none", "404", ""}, {"/api", "404", ""}, {"/../specific.html", "404", ""},
+		})
+	}},
 	{"09", "example.com {\nhandle /api/* {\nuri strip_prefix /api\nreverse_proxy localhost:3000\n}\n}\n", func(t *testing.T, m *mission) {
 		if _, s := m.get(t, "/api/users?x=1"); s.URI != "/users?x=1" {
 			t.Errorf("URI %s", s.URI)
@@ -218,6 +263,26 @@ var missions = []struct {
 		if _, s := m.get(t, "/"); s.Name != "up0" {
 			t.Errorf("%+v", s)
 		}
+	}},
+	{"20", "example.com {\nfile_server /specific.html\nredir https://anothersite.com{uri}\n}\n", func(t *testing.T, m *mission) {
+		m.pages(t, [][3]string{
+			{"/specific.html", "302", "https://anothersite.com/specific.html"},
+			{"/a?b=c", "302", "https://anothersite.com/a?b=c"},
+		})
+	}},
+	{"21", "example.com {\nroute {\nfile_server /specific.html\nredir https://anothersite.com{uri}\n}\n}\n", func(t *testing.T, m *mission) {
+		m.pages(t, [][3]string{
+			{"/specific.html", "200", "<p>specific</p>"},
+			{"/a?b=c", "302", "https://anothersite.com/a?b=c"},
+		})
+	}},
+	{"22", "example.com {\nroot * /srv\nroute {\nreverse_proxy /api* localhost:9000\ntry_files {path} /index.html\nfile_server\n}\n}\n", func(t *testing.T, m *mission) {
+		for _, uri := range []string{"/api/users?x=1", "/api", "/apis/../api/x"} {
+			if _, s := m.get(t, uri); s.URI != uri {
+				t.Errorf("URI %s, want %s untouched", s.URI, uri)
+			}
+		}
+		m.pages(t, [][3]string{{"/", "200", "<p>index</p>"}, {"/app.js", "200", "app()"}, {"/some/page?x=1", "200", "<p>index</p>"}, {"/missing.js", "200", "<p>index</p>"}})
 	}},
 }
 

@@ -18,7 +18,7 @@ type step struct {
 	checks []string
 }
 
-var verbs = []string{"write", "env", "start", "stop", "kill", "ended", "signal", "run", "log", "occupy", "release"}
+var verbs = []string{"write", "copies", "env", "start", "stop", "kill", "ended", "signal", "run", "log", "nolog", "file", "nofile", "occupy", "release"}
 
 var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
@@ -77,6 +77,15 @@ func (p *lines) step(line string) (step, error) {
 		body, _, err := p.until(func(l string) bool { return l == "." })
 		s.body = strings.Join(body, "\n") + "\n"
 		return s, err
+	case verb == "raw":
+		body, last, err := p.until(func(l string) bool { return strings.HasPrefix(l, "-- ") })
+		if err != nil {
+			return s, err
+		}
+		s.body = strings.Join(body, "\r\n") + "\r\n"
+		if s.status, err = strconv.Atoi(strings.TrimPrefix(last, "-- ")); err != nil {
+			return s, fmt.Errorf("bad status: %w", err)
+		}
 	case slices.Contains(methods, verb):
 		head, last, err := p.until(func(l string) bool { return l == "" || strings.HasPrefix(l, "-- ") })
 		if err != nil {
@@ -108,11 +117,12 @@ func (p *lines) step(line string) (step, error) {
 }
 
 func TestParseSteps(t *testing.T) {
-	got, err := parseSteps("# x\n\nwrite a.json\n{\n\n}\n.\nGET $ADMIN/x\nHost: y\n\nbody\n\nmore\n-- 200\nbody z\n\nstop\n")
-	if err != nil || len(got) != 3 {
+	got, err := parseSteps("# x\n\nwrite a.json\n{\n\n}\n.\nGET $ADMIN/x\nHost: y\n\nbody\n\nmore\n-- 200\nbody z\n\nstop\n\nraw 80\nGET / HTTP/1.0\n\n-- 404\n")
+	if err != nil || len(got) != 4 {
 		t.Fatalf("%v, %+v", err, got)
 	}
-	if got[0].body != "{\n\n}\n" || got[1].body != "body\n\nmore" || got[1].status != 200 || got[1].header[0] != "Host: y" || got[1].checks[0] != "body z" {
+	if got[0].body != "{\n\n}\n" || got[1].body != "body\n\nmore" || got[1].status != 200 || got[1].header[0] != "Host: y" || got[1].checks[0] != "body z" ||
+		got[3].body != "GET / HTTP/1.0\r\n\r\n" || got[3].status != 404 {
 		t.Errorf("%+v", got)
 	}
 	for _, bad := range []string{"nothing x", "GET /x", "GET /x\n-- ok", "write x\nand no end"} {

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,6 +20,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
 )
 
 func TestTranscripts(t *testing.T) {
@@ -36,7 +41,6 @@ func TestTranscripts(t *testing.T) {
 // story is a transcript in progress.
 type story struct {
 	*home
-	file     string
 	vars     map[string]string
 	server   *server
 	client   *http.Client
@@ -53,7 +57,7 @@ func play(t *testing.T, file string) {
 		t.Fatalf("%s: %v", file, err)
 	}
 	ports := freePorts(t, 7)
-	s := &story{home: newHome(t, ports[0]), file: file, occupied: map[string]net.Listener{},
+	s := &story{home: newHome(t, ports[0]), occupied: map[string]net.Listener{},
 		client: &http.Client{Timeout: patience, Transport: &http.Transport{DisableCompression: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	s.vars = map[string]string{"DIR": s.dir, "ADMIN": "http://" + s.admin, "ADMINADDR": s.admin,
@@ -86,7 +90,7 @@ func upstream(t *testing.T, name string) string {
 			w.WriteHeader(status)
 		}
 		fmt.Fprintf(w, "%s %s %s host=%s", name, r.Method, r.URL.RequestURI(), r.Host)
-		for _, field := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Via", "X-Tenant", "Connection"} {
+		for _, field := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Via", "X-Tenant", "Connection", "Traceparent", "Baggage"} {
 			if v := r.Header.Values(field); len(v) > 0 {
 				fmt.Fprintf(w, " %s=%s", field, strings.Join(v, ","))
 			}
@@ -119,9 +123,14 @@ func (s *story) step(t *testing.T, st step) {
 	verb, rest := st.words[0], s.expand(st.words[1])
 	switch verb {
 	case "write":
-		if err := os.WriteFile(filepath.Join(s.dir, rest), []byte(s.expand(st.body)), 0o600); err != nil {
-			t.Error(err)
+		s.write(t, rest, s.expand(st.body))
+	case "copies":
+		parts := strings.SplitN(rest, " ", 3)
+		n, err := strconv.Atoi(parts[1])
+		if err != nil {
+			t.Fatal(err)
 		}
+		s.write(t, parts[0], strings.Repeat(parts[2], n))
 	case "env":
 		s.env = append(slices.Clip(s.env), rest)
 	case "start":
@@ -141,6 +150,12 @@ func (s *story) step(t *testing.T, st step) {
 			}
 			return nil
 		})
+	case "nolog":
+		if strings.Contains(s.server.log.String(), rest) {
+			t.Errorf("the log says %s", rest)
+		}
+	case "file", "nofile":
+		s.file(t, verb == "file", rest)
 	case "occupy":
 		ln, err := net.Listen("tcp", "127.0.0.1:"+rest)
 		if err != nil {
@@ -153,9 +168,67 @@ func (s *story) step(t *testing.T, st step) {
 		delete(s.occupied, rest)
 	case "run":
 		s.run(t, st, strings.Fields(rest))
+	case "raw":
+		s.raw(t, st, rest)
 	default:
 		s.request(t, st, verb, rest)
 	}
+}
+
+// write makes a file and the folders around it.
+func (h *home) write(t *testing.T, name, text string) {
+	t.Helper()
+	name = filepath.Join(h.dir, name)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// file looks for a text in files.
+func (s *story) file(t *testing.T, want bool, rest string) {
+	t.Helper()
+	name, text, _ := strings.Cut(rest, " ")
+	has := func() error {
+		names, err := filepath.Glob(filepath.Join(s.dir, name))
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if content, err := os.ReadFile(name); err == nil && strings.Contains(string(content), text) {
+				return nil
+			}
+		}
+		return fmt.Errorf("it is not in any of %v", names)
+	}
+	if want {
+		poll(t, name+" to contain "+text, has)
+	} else if has() == nil {
+		t.Errorf("%s contains %s", name, text)
+	}
+}
+
+// raw sends a request byte by byte.
+func (s *story) raw(t *testing.T, st step, port string) {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", "127.0.0.1:"+port, patience)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(conn, s.expand(st.body)); err != nil {
+		t.Error(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	s.response(t, st, resp)
 }
 
 func (s *story) stop(t *testing.T, hard bool) {
@@ -232,9 +305,18 @@ func (s *story) request(t *testing.T, st step, method, url string) {
 		t.Error(err)
 		return
 	}
+	s.response(t, st, resp)
+}
+
+// response holds a response against what a step says.
+func (s *story) response(t *testing.T, st step, resp *http.Response) {
+	t.Helper()
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
+		t.Error(err)
+	}
+	if body, err = decompress(resp.Header.Get("Content-Encoding"), body); err != nil {
 		t.Error(err)
 	}
 	if resp.StatusCode != st.status {
@@ -244,6 +326,31 @@ func (s *story) request(t *testing.T, st step, method, url string) {
 		verb, rest, _ := strings.Cut(s.expand(check), " ")
 		s.check(t, resp, body, verb, rest)
 	}
+}
+
+// decompress undoes a content coding.
+func decompress(coding string, body []byte) ([]byte, error) {
+	if len(body) == 0 {
+		return body, nil
+	}
+	var r io.Reader
+	var err error
+	switch coding {
+	case "gzip":
+		r, err = gzip.NewReader(bytes.NewReader(body))
+	case "zstd":
+		r, err = zstd.NewReader(bytes.NewReader(body))
+	case "br":
+		r = brotli.NewReader(bytes.NewReader(body))
+	case "":
+		return body, nil
+	default:
+		return nil, fmt.Errorf("unknown coding %q", coding)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
 }
 
 func (s *story) check(t *testing.T, resp *http.Response, body []byte, verb, rest string) {
@@ -257,6 +364,15 @@ func (s *story) check(t *testing.T, resp *http.Response, body []byte, verb, rest
 	case "body~":
 		if !strings.Contains(text, rest) {
 			t.Errorf("body %q does not contain %q", text, rest)
+		}
+	case "nobody~":
+		if strings.Contains(text, rest) {
+			t.Errorf("body %q contains %q", text, rest)
+		}
+	case "header~":
+		name, want, _ := strings.Cut(rest, ":")
+		if got := strings.Join(resp.Header.Values(name), ", "); !strings.Contains(got, strings.TrimSpace(want)) {
+			t.Errorf("header %s is %q, which does not contain %q", name, got, strings.TrimSpace(want))
 		}
 	case "header":
 		name, want, _ := strings.Cut(rest, ":")

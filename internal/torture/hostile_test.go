@@ -120,7 +120,7 @@ func hostileBodies() map[string]string {
 var wrongValues = map[string][]string{
 	`{"terminal":%s}`:                                               {`1`, `"true"`, `[]`, `{}`},
 	`{"group":%s}`:                                                  {`1`, `true`, `[]`, `{}`},
-	`{"match":[%s]}`:                                                {`1`, `"x"`, `[]`, `{"hosts":[]}`, `{"Host":["a"]}`, `{"file":{}}`},
+	`{"match":[%s]}`:                                                {`1`, `"x"`, `[]`, `{"hosts":[]}`, `{"Host":["a"]}`, `{"file":{"try_policy":"best"}}`},
 	`{"match":[{"host":%s}]}`:                                       {`"a"`, `[1]`, `{}`, `["a.test","A.test"]`, `[["a"]]`},
 	`{"match":[{"path":%s}]}`:                                       {`"/x"`, `[true]`, `{"a":[]}`, `7`},
 	`{"match":[{"method":%s}]}`:                                     {`"GET"`, `[1]`, `{}`},
@@ -129,7 +129,7 @@ var wrongValues = map[string][]string{
 	`{"match":[{"not":%s}]}`:                                        {`{}`, `[{"nope":[]}]`, `"x"`},
 	`{"match":[{"vars_regexp":%s}]}`:                                {`{"a":{"pattern":"["}}`, `{"a":"x"}`, `[]`},
 	`{"match":[{"client_ip":{"ranges":%s}}]}`:                       {`["10.0.0.0/33"]`, `["private_ranges"]`, `"10.0.0.0/8"`, `[1]`},
-	`{"handle":[%s]}`:                                               {`1`, `"x"`, `{}`, `{"handler":1}`, `{"handler":""}`, `{"HANDLER":"error"}`, `{"handler":"file_server"}`, `{"handler":"encode"}`},
+	`{"handle":[%s]}`:                                               {`1`, `"x"`, `{}`, `{"handler":1}`, `{"handler":""}`, `{"HANDLER":"error"}`, `{"handler":"file_server","browse":1}`, `{"handler":"encode","encodings":{"lzma":{}}}`},
 	`{"handle":[{"handler":"static_response","headers":%s}]}`:       {`[]`, `{"A":"b"}`, `"x"`, `{"A":[1]}`},
 	`{"handle":[{"handler":"static_response","close":%s}]}`:         {`1`, `"true"`, `[]`},
 	`{"handle":[{"handler":"headers","response":%s}]}`:              {`[]`, `{"set":[]}`, `{"sets":{}}`, `{"replace":{"A":[{"search":"a","search_regexp":"b"}]}}`, `{"replace":{"A":[{"search_regexp":"("}]}}`},
@@ -139,7 +139,7 @@ var wrongValues = map[string][]string{
 	`{"handle":[{"handler":"reverse_proxy","flush_interval":%s}]}`:  {`"xx"`, `1.5`, `true`, `"5 s"`, `"1w"`},
 	`{"handle":[{"handler":"reverse_proxy","trusted_proxies":%s}]}`: {`["x"]`, `"10.0.0.1"`, `["private_ranges"]`},
 	`{"handle":[{"handler":"reverse_proxy","load_balancing":%s}]}`:  {`[]`, `{"retries":"1"}`, `{"retries":1.5}`, `{"selection_policy":{}}`, `{"selection_policy":{"policy":"nope"}}`, `{"selection_policy":{"policy":"header"}}`},
-	`{"handle":[{"handler":"reverse_proxy","transport":%s}]}`:       {`{}`, `{"protocol":"fastcgi"}`, `{"protocol":"http","versions":["9"]}`, `{"protocol":"http","dial_timeout":"x"}`, `{"protocol":"http","tls":{}}`},
-	`{"handle":[{"handler":"reverse_proxy","health_checks":%s}]}`:   {`{"active":{"uri":"/"}}`},
+	`{"handle":[{"handler":"reverse_proxy","transport":%s}]}`:       {`{}`, `{"protocol":"fastcgi","root":1}`, `{"protocol":"http","versions":["9"]}`, `{"protocol":"http","dial_timeout":"x"}`, `{"protocol":"http","tls":{"nope":1}}`},
+	`{"handle":[{"handler":"reverse_proxy","health_checks":%s}]}`:   {`{"active":{"uri":"/","interval":"soon"}}`, `{"passive":{"max_fails":"many"}}`},
 	`{"handle":[{"handler":"subroute","routes":%s}]}`:               {`{}`, `[{"nope":1}]`, `[{"handle":[{"handler":"nope"}]}]`, `"x"`},
 }
