@@ -1,10 +1,8 @@
 package upstream
 
 import (
-	"encoding/hex"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 )
@@ -49,30 +47,4 @@ func ParseDial(text string) (Address, error) {
 // String returns the address with its network in front, as in "tcp/10.20.0.1:8080" and "unix//run/app.sock".
 func (a Address) String() string {
 	return a.Network + "/" + a.HostPort
-}
-
-// hostMark begins an encoded host. No host name, address or port begins with it.
-const hostMark = "!"
-
-// encodeHost returns the authority under which net/http pools connections to address on network.
-func encodeHost(network, address string) string {
-	if network == "tcp" {
-		return address
-	}
-	return hostMark + network + hostMark + hex.EncodeToString([]byte(address)) + ":0"
-}
-
-// decodeHost is the reverse of encodeHost, applied to what net/http asks the dialer for.
-func decodeHost(authority string) (network, address string, err error) {
-	rest, encoded := strings.CutPrefix(authority, hostMark)
-	if !encoded {
-		return "tcp", authority, nil
-	}
-	network, coded, _ := strings.Cut(rest, hostMark)
-	coded, _, _ = strings.Cut(coded, ":")
-	text, err := hex.DecodeString(coded)
-	if err != nil {
-		return "", "", fmt.Errorf("decoding the upstream address %q: %w", authority, err)
-	}
-	return network, string(text), nil
 }

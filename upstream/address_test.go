@@ -40,12 +40,12 @@ func TestHostEncodingRoundTrip(t *testing.T) {
 		{"tcp", "10.20.0.1:8080"}, {"tcp", "[::1]:80"}, {"tcp4", "app.internal:80"},
 		{"unix", "/run/a:b/äpp.sock"}, {"unix", "@abstract"},
 	} {
-		network, address, err := decodeHost(encodeHost(tt[0], tt[1]))
+		network, address, err := DecodeHost(encodeHost(tt[0], tt[1]))
 		if err != nil || network != tt[0] || address != tt[1] {
 			t.Errorf("%v came back as %q %q %v", tt, network, address, err)
 		}
 	}
-	if _, _, err := decodeHost("!unix!zz:0"); err == nil {
+	if _, _, err := DecodeHost("!unix!zz:0"); err == nil {
 		t.Error("a broken encoding was decoded")
 	}
 }

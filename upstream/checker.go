@@ -36,7 +36,7 @@ const minPause = time.Millisecond
 type Checking struct {
 	Probe    HTTPProbe
 	Schedule Schedule
-	// Via carries the requests. Transports are the same if they are Identified by the same value.
+	// Via carries the requests; see [Identified].
 	Via Transport
 	// Globals resolves the placeholders of the probe.
 	Globals vars.Scope
@@ -44,8 +44,9 @@ type Checking struct {
 	Log *zap.Logger
 }
 
-// Identified is a [Transport] that stands for another value, the same for all transports that do the same. If that value
-// is a Transport itself, it is the one that is used.
+// Identified is a [Transport] that says what it is by meaning: a comparable value, equal for transports that do the same.
+// Each of them has to be usable for as long as one of them is held, for checkers use that of their first holder. A
+// transport that is not Identified is equal to itself alone.
 type Identified interface {
 	Identity() any
 }
@@ -100,9 +101,6 @@ func (p *Pool) AcquireChecker(h *Host, c Checking) (*Checker, error) {
 	key := checkKey{c.Probe, c.Schedule, any(c.Via)}
 	if t, ok := c.Via.(Identified); ok {
 		key.via = t.Identity()
-	}
-	if t, ok := key.via.(Transport); ok {
-		c.Via = t
 	}
 	prober, err := c.Probe.prober(c.Via, c.Globals)
 	if err != nil {

@@ -2,7 +2,10 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -18,6 +21,11 @@ type dialer struct {
 	network string // of the local address: "tcp", "tcp4", "tcp6" or "unix"
 	read    time.Duration
 	write   time.Duration
+
+	tls           *tls.Config // what all connections have in common; nil for clear text
+	handshake     time.Duration
+	http1Only     bool
+	proxyProtocol int
 }
 
 func newDialer(o HTTPOptions, dial DialFunc) (*dialer, error) {
@@ -26,6 +34,16 @@ func newDialer(o HTTPOptions, dial DialFunc) (*dialer, error) {
 		plain: net.Dialer{Timeout: o.DialTimeout, FallbackDelay: o.DialFallbackDelay, KeepAlive: o.ProbeInterval},
 		read:  o.ReadTimeout,
 		write: o.WriteTimeout,
+
+		tls:           o.TLS.base(),
+		handshake:     o.TLS.HandshakeTimeout,
+		http1Only:     o.HTTP1Only,
+		proxyProtocol: o.ProxyProtocol,
+	}
+	if o.Resolvers != "" {
+		d.plain.Resolver = NewResolver(ResolverOptions{
+			Addresses: strings.Split(o.Resolvers, ","), DialTimeout: o.DialTimeout, DialFallbackDelay: o.DialFallbackDelay, Dial: dial,
+		})
 	}
 	if o.LocalAddress == "" {
 		return d, nil
@@ -40,20 +58,85 @@ func newDialer(o HTTPOptions, dial DialFunc) (*dialer, error) {
 	return d, nil
 }
 
-// DialContext has the signature net/http wants. authority is an encoded host, or host:port.
+// DialContext has the signature net/http wants. The authority is an encoded way, or host:port.
 func (d *dialer) DialContext(ctx context.Context, _, authority string) (net.Conn, error) {
-	network, address, err := decodeHost(authority)
+	w, err := decodeWay(authority)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := d.dial(ctx, d.choose(network), network, address)
+	return d.open(ctx, &w)
+}
+
+// DialHTTP1 is DialContext for connections that speak HTTP/1.
+func (d *dialer) DialHTTP1(ctx context.Context, network, authority string) (net.Conn, error) {
+	conn, err := d.DialContext(ctx, network, authority)
 	if err != nil {
-		return nil, &DialError{Network: network, Address: address, Err: err}
+		return nil, err
 	}
-	if (d.read > 0 || d.write > 0) && isTCP(network) {
+	return newGuard(conn), nil
+}
+
+// DialTLS is DialContext with a handshake.
+func (d *dialer) DialTLS(ctx context.Context, _, authority string) (net.Conn, error) {
+	w, err := decodeWay(authority)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := d.open(ctx, &w)
+	if err != nil {
+		return nil, err
+	}
+	return d.secure(ctx, conn, &w)
+}
+
+// open makes the connection that a way describes, as far as the upstream's own protocol begins. Its errors are of type
+// [*DialError], unless it is the request that lacks something.
+func (d *dialer) open(ctx context.Context, w *way) (net.Conn, error) {
+	var header []byte
+	if d.proxyProtocol != 0 {
+		var err error
+		if header, err = proxyHeader(d.proxyProtocol, w.client); err != nil {
+			return nil, err
+		}
+	}
+	conn, err := d.reach(ctx, w)
+	if err == nil && header != nil {
+		err = d.sendHeader(conn, header)
+	}
+	if err != nil {
+		return nil, &DialError{Network: w.network, Address: w.address, Err: err}
+	}
+	if (d.read > 0 || d.write > 0) && isTCP(w.network) {
 		conn = &timedConn{Conn: conn, read: d.read, write: d.write}
 	}
 	return conn, nil
+}
+
+func (d *dialer) reach(ctx context.Context, w *way) (net.Conn, error) {
+	if w.proxy != "" && !w.has(modeAbsolute) {
+		return d.tunnel(ctx, w.proxy, w.address)
+	}
+	return d.dial(ctx, d.choose(w.network), w.network, w.address)
+}
+
+// sendHeader sends what comes before all else. The connection is closed when that fails.
+func (d *dialer) sendHeader(conn net.Conn, header []byte) error {
+	var by time.Time
+	if d.plain.Timeout > 0 {
+		by = time.Now().Add(d.plain.Timeout)
+	}
+	err := conn.SetWriteDeadline(by)
+	if err == nil {
+		_, err = conn.Write(header)
+	}
+	if err == nil {
+		err = conn.SetWriteDeadline(time.Time{})
+	}
+	if err != nil {
+		conn.Close()
+		return fmt.Errorf("sending the header of the PROXY protocol: %w", err)
+	}
+	return nil
 }
 
 // choose returns the dialer with the local address where that address can be used with network.

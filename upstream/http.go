@@ -1,11 +1,8 @@
 package upstream
 
 import (
-	"context"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -32,9 +29,7 @@ type TransportsConfig struct {
 // NewTransports returns an empty registry.
 func NewTransports(c TransportsConfig) *Transports {
 	if c.Dial == nil {
-		c.Dial = func(ctx context.Context, d *net.Dialer, network, address string) (net.Conn, error) {
-			return d.DialContext(ctx, network, address)
-		}
+		c.Dial = dialNetwork
 	}
 	return &Transports{dial: c.Dial, proxy: c.Proxy, live: map[HTTPOptions]*HTTP{}}
 }
@@ -45,14 +40,15 @@ func NewTransports(c TransportsConfig) *Transports {
 func (t *Transports) Acquire(o HTTPOptions) (*HTTP, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	h := t.live[o]
+	key := o.meaning()
+	h := t.live[key]
 	if h == nil {
 		made, err := t.open(o)
 		if err != nil {
 			return nil, err
 		}
 		h = made
-		t.live[o] = h
+		t.live[key] = h
 	}
 	h.refs++
 	return h, nil
@@ -63,13 +59,14 @@ func (t *Transports) Acquire(o HTTPOptions) (*HTTP, error) {
 func (t *Transports) Release(h *HTTP) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if h.refs == 0 || t.live[h.options] != h {
+	key := h.options.meaning()
+	if h.refs == 0 || t.live[key] != h {
 		panic("upstream: release of a transport that is not held")
 	}
 	if h.refs--; h.refs > 0 {
 		return
 	}
-	delete(t.live, h.options)
+	delete(t.live, key)
 	h.released.Store(true)
 	h.closeIdle()
 }
@@ -81,10 +78,12 @@ func (t *Transports) Len() int {
 	return len(t.live)
 }
 
-// HTTP is a [Transport] that speaks HTTP/1.1, or HTTP/2 without TLS, to upstreams. It is made by [Transports.Acquire].
+// HTTP is a [Transport] that speaks HTTP/1.1 or HTTP/2, with TLS or without, to upstreams. It is made by
+// [Transports.Acquire].
 type HTTP struct {
 	options  HTTPOptions
-	refs     int // guarded by Transports.mu
+	proxy    func(*http.Request) (*url.URL, error) // asks the surroundings; nil if there are none to ask
+	refs     int                                   // guarded by Transports.mu
 	released atomic.Bool
 
 	http1 *http.Transport
@@ -94,20 +93,9 @@ type HTTP struct {
 // Options returns what the transport was made from.
 func (h *HTTP) Options() HTTPOptions { return h.options }
 
-// RoundTrip implements [Transport]. A transport that was released still serves who holds on to it, but keeps none of the
-// connections.
-func (h *HTTP) RoundTrip(r *http.Request) (*http.Response, error) {
-	t := h.http1
-	if h.http2 != nil && r.Header["Upgrade"] == nil {
-		t = h.http2
-	}
-	res, err := t.RoundTrip(r)
-	if h.released.Load() {
-		// A request makes net/http keep idle connections again; this one's is closed when it becomes idle.
-		t.CloseIdleConnections()
-	}
-	return res, err
-}
+// RoundTrip implements [Transport]: it is [HTTP.Send] with the zero [Route]. A transport that was released still serves who
+// holds on to it, but keeps none of the connections.
+func (h *HTTP) RoundTrip(r *http.Request) (*http.Response, error) { return h.Send(r, Route{}) }
 
 func (h *HTTP) closeIdle() {
 	h.http1.CloseIdleConnections()
@@ -121,19 +109,22 @@ func (t *Transports) open(o HTTPOptions) (*HTTP, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &HTTP{options: o, http1: newNetHTTP(o, d)}
-	h.http1.Proxy = direct(t.proxy)
+	h := &HTTP{options: o, proxy: t.proxy, http1: newNetHTTP(o, d)}
+	h.http1.DialContext = d.DialHTTP1
+	h.http1.Protocols.SetHTTP1(true)
+	h.http1.Protocols.SetHTTP2(o.TLS.Enabled && !o.HTTP1Only)
 	if o.H2C {
 		h.http2 = newNetHTTP(o, d)
-		h.http2.Protocols.SetHTTP1(false)
+		h.http2.DialContext = d.DialContext
 		h.http2.Protocols.SetUnencryptedHTTP2(true)
 	}
 	return h, nil
 }
 
 func newNetHTTP(o HTTPOptions, d *dialer) *http.Transport {
-	t := &http.Transport{
-		DialContext:            d.DialContext,
+	return &http.Transport{
+		Proxy:                  absoluteProxy,
+		DialTLSContext:         d.DialTLS,
 		DisableKeepAlives:      !o.KeepAlive,
 		DisableCompression:     !o.Compression,
 		MaxIdleConns:           o.MaxIdleConns,
@@ -146,20 +137,5 @@ func newNetHTTP(o HTTPOptions, d *dialer) *http.Transport {
 		WriteBufferSize:        o.WriteBufferSize,
 		ReadBufferSize:         o.ReadBufferSize,
 		Protocols:              new(http.Protocols),
-	}
-	t.Protocols.SetHTTP1(true)
-	return t
-}
-
-// direct keeps requests to other networks than tcp away from a forward proxy.
-func direct(proxy func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
-	if proxy == nil {
-		return nil
-	}
-	return func(r *http.Request) (*url.URL, error) {
-		if strings.HasPrefix(r.URL.Host, hostMark) {
-			return nil, nil
-		}
-		return proxy(r)
 	}
 }

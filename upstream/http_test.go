@@ -71,7 +71,7 @@ func listen(t *testing.T, network, address string) net.Listener {
 	return ln
 }
 
-func acquire(t *testing.T, ts *Transports, o HTTPOptions) *HTTP {
+func acquireHTTP(t *testing.T, ts *Transports, o HTTPOptions) *HTTP {
 	t.Helper()
 	h, err := ts.Acquire(o)
 	if err != nil {
@@ -84,7 +84,7 @@ func TestEqualOptionsShareConnections(t *testing.T) {
 	s, conns := counting(t, listen(t, "tcp", "127.0.0.1:0"))
 	dial := s.Listener.Addr().String()
 	ts := NewTransports(TransportsConfig{})
-	a, b := acquire(t, ts, DefaultHTTPOptions()), acquire(t, ts, DefaultHTTPOptions())
+	a, b := acquireHTTP(t, ts, DefaultHTTPOptions()), acquireHTTP(t, ts, DefaultHTTPOptions())
 	if a != b {
 		t.Fatal("equal options gave two transports")
 	}
@@ -100,7 +100,7 @@ func TestEqualOptionsShareConnections(t *testing.T) {
 	}
 	other := DefaultHTTPOptions()
 	other.DialTimeout = time.Second
-	if c := acquire(t, ts, other); c == b {
+	if c := acquireHTTP(t, ts, other); c == b {
 		t.Error("different options share a transport")
 	} else {
 		ts.Release(c)
@@ -129,7 +129,7 @@ func TestLastReleaseClosesIdleAndLetsBusyFinish(t *testing.T) {
 	s.Start()
 	defer s.Close()
 	ts := NewTransports(TransportsConfig{})
-	h := acquire(t, ts, DefaultHTTPOptions())
+	h := acquireHTTP(t, ts, DefaultHTTPOptions())
 	res, err := get(t, h, s.Listener.Addr().String())
 	ts.Release(h)
 	close(open)
@@ -145,7 +145,7 @@ func TestLastReleaseClosesIdleAndLetsBusyFinish(t *testing.T) {
 
 func TestNetworks(t *testing.T) {
 	ts := NewTransports(TransportsConfig{})
-	h := acquire(t, ts, DefaultHTTPOptions())
+	h := acquireHTTP(t, ts, DefaultHTTPOptions())
 	defer ts.Release(h)
 	path := filepath.Join(t.TempDir(), "app:1.sock")
 	counting(t, listen(t, "unix", path))
@@ -167,7 +167,7 @@ func TestDialErrors(t *testing.T) {
 	dial := ln.Addr().String()
 	ln.Close()
 	ts := NewTransports(TransportsConfig{})
-	h := acquire(t, ts, DefaultHTTPOptions())
+	h := acquireHTTP(t, ts, DefaultHTTPOptions())
 	defer ts.Release(h)
 	for _, dial := range []string{dial, "unix//nonexistent/app.sock", "127.0.0.1", "fd/3"} {
 		_, err := get(t, h, dial)
@@ -202,7 +202,7 @@ func TestH2CAndUpgradeFallback(t *testing.T) {
 	o := DefaultHTTPOptions()
 	o.H2C = true
 	ts := NewTransports(TransportsConfig{})
-	h := acquire(t, ts, o)
+	h := acquireHTTP(t, ts, o)
 	defer ts.Release(h)
 	res, err := get(t, h, s.Listener.Addr().String())
 	if got := body(t, res, err); got != "HTTP/2.0" {
@@ -222,7 +222,7 @@ func TestKeepAliveOff(t *testing.T) {
 	o := DefaultHTTPOptions()
 	o.KeepAlive = false
 	ts := NewTransports(TransportsConfig{})
-	h := acquire(t, ts, o)
+	h := acquireHTTP(t, ts, o)
 	defer ts.Release(h)
 	for range 2 {
 		res, err := get(t, h, s.Listener.Addr().String())
@@ -245,7 +245,7 @@ func TestLocalAddress(t *testing.T) {
 	o := DefaultHTTPOptions()
 	o.LocalAddress = "127.0.0.9"
 	ts := NewTransports(TransportsConfig{})
-	h := acquire(t, ts, o)
+	h := acquireHTTP(t, ts, o)
 	defer ts.Release(h)
 	res, err := get(t, h, s.Listener.Addr().String())
 	body(t, res, err)
@@ -266,7 +266,7 @@ func TestForwardProxyIsNotAskedForUnixSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	ts := NewTransports(TransportsConfig{Proxy: func(*http.Request) (*url.URL, error) { return proxy, nil }})
-	h := acquire(t, ts, DefaultHTTPOptions())
+	h := acquireHTTP(t, ts, DefaultHTTPOptions())
 	defer ts.Release(h)
 	res, err := get(t, h, "192.0.2.1:80")
 	body(t, res, err)
@@ -307,7 +307,7 @@ func TestReadTimeoutIsRenewedByProgress(t *testing.T) {
 				}
 			}
 		})})
-		h := acquire(t, ts, o)
+		h := acquireHTTP(t, ts, o)
 		start := time.Now()
 		res, err := get(t, h, "10.20.0.1:80")
 		if err != nil {
@@ -335,7 +335,7 @@ func TestResponseHeaderTimeout(t *testing.T) {
 			defer c.Close()
 			io.Copy(io.Discard, c)
 		})})
-		h := acquire(t, ts, o)
+		h := acquireHTTP(t, ts, o)
 		_, err := get(t, h, "10.20.0.1:80")
 		var ne net.Error
 		if !errors.As(err, &ne) || !ne.Timeout() || IsDialError(err) {

@@ -10,8 +10,8 @@ import (
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 )
 
-// HTTPOptions are the settings of an HTTP transport to upstreams in clear text. Equal options share one transport and
-// its connections. Begin with [DefaultHTTPOptions]; the zero value has no dial timeout and keeps no connection alive.
+// HTTPOptions are the settings of an HTTP transport to upstreams. Options of equal meaning share one transport and its
+// connections. Begin with [DefaultHTTPOptions]; the zero value has no dial timeout and keeps no connection alive.
 type HTTPOptions struct {
 	// DialTimeout bounds the making of a connection, name resolution included; 0 is no bound.
 	DialTimeout time.Duration
@@ -43,9 +43,18 @@ type HTTPOptions struct {
 	IdleTimeout time.Duration
 	// Compression asks for gzip where the client does not state an Accept-Encoding, and decompresses the answer (REQ-18).
 	Compression bool
-	// H2C speaks HTTP/2 with prior knowledge to the upstream. Requests for an upgrade still use HTTP/1.1, which is the
-	// only version that has them.
+	// H2C speaks HTTP/2 with prior knowledge to upstreams in clear text. Requests for an upgrade still use HTTP/1.1, which
+	// is the only version that has them.
 	H2C bool
+	// TLS is how upstreams are spoken to securely, if they are.
+	TLS TLSOptions
+	// HTTP1Only does not offer HTTP/2 in the TLS handshake.
+	HTTP1Only bool
+	// ProxyProtocol is the version of the PROXY protocol, 1 or 2, whose header begins each connection; 0 is none.
+	ProxyProtocol int
+	// Resolvers are DNS servers that names of upstreams are looked up with, as [ParseResolver] returns them and separated by
+	// commas; "" is the system's way.
+	Resolvers string
 }
 
 // DefaultHTTPOptions returns the settings of a handler that states none (reference section 12).

@@ -27,8 +27,6 @@ type HTTPProbe struct {
 	Dial string
 	// Port replaces the port of Dial unless it is 0.
 	Port int
-	// Scheme is "http" or, where the transport speaks TLS to the address, "https".
-	Scheme string
 	// Target is the dial text of the upstream that is meant, for the placeholder of it.
 	Target string
 	// Method of the request; "" is GET.
@@ -88,9 +86,6 @@ func (p HTTPProbe) prober(via Transport, globals vars.Scope) (*httpProber, error
 	out := &httpProber{HTTPProbe: p, via: via, dial: vars.Parse(p.Dial), text: vars.Parse(p.Body), globals: globals}
 	if p.Method == "" {
 		out.Method = http.MethodGet
-	}
-	if out.Scheme == "" {
-		out.Scheme = "http"
 	}
 	if _, err := http.NewRequest(out.Method, "/", nil); err != nil {
 		return nil, fmt.Errorf("the method of the health check: %w", err)
@@ -189,7 +184,7 @@ func (p *httpProber) probe(ctx context.Context) error {
 	if err != nil {
 		return &unprobed{"active health check failed", err}
 	}
-	client := http.Client{Transport: &aimed{p.via, p.Scheme, address.URLHost}, CheckRedirect: p.checkRedirect}
+	client := http.Client{Transport: &aimed{p.via, address.URLHost}, CheckRedirect: p.checkRedirect}
 	res, err := client.Do(r)
 	if err != nil {
 		if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
@@ -199,6 +194,9 @@ func (p *httpProber) probe(ctx context.Context) error {
 	}
 	defer res.Body.Close()
 	verdict := p.judge(res)
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return verdict // the body is a connection, and has no end
+	}
 	timer := time.AfterFunc(drainTime, cancel)
 	defer timer.Stop()
 	_, _ = io.CopyN(io.Discard, res.Body, p.limit(drainSize))
@@ -234,7 +232,7 @@ const targetName = "http.reverse_proxy.active.target_upstream"
 
 func (p *httpProber) request(ctx context.Context, a Address) (*http.Request, error) {
 	u := *p.uri
-	u.Scheme, u.Host = p.Scheme, a.HostPort
+	u.Scheme, u.Host = "http", a.HostPort
 	if !isTCP(a.Network) {
 		u.Host = "localhost"
 	}
@@ -281,6 +279,8 @@ func (p *httpProber) judge(res *http.Response) error {
 		return &failedProbe{what: "unexpected status code", status: s}
 	case p.body == nil:
 		return nil
+	case s == http.StatusSwitchingProtocols:
+		return &failedProbe{what: "response body failed expectations"}
 	}
 	body := &remembering{Reader: io.LimitReader(res.Body, p.limit(1<<62))}
 	matched := p.body.MatchReader(bufio.NewReader(body))
@@ -323,10 +323,11 @@ func (r *remembering) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// aimed sends each request to one address, whatever host its URL names (HC-8).
+// aimed sends each request to one address, whatever scheme and host its URL names (HC-8). Whether TLS is spoken to it is
+// the transport's affair.
 type aimed struct {
-	via          Transport
-	scheme, host string
+	via  Transport
+	host string
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -335,6 +336,6 @@ func (a *aimed) RoundTrip(r *http.Request) (*http.Response, error) {
 	if out.Host == "" {
 		out.Host = r.URL.Host
 	}
-	out.URL.Scheme, out.URL.Host = a.scheme, a.host
+	out.URL.Scheme, out.URL.Host = "http", a.host
 	return a.via.RoundTrip(out)
 }

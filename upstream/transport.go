@@ -11,9 +11,30 @@ import (
 // RoundTrip sends r to the address in r.URL.Host, which is an [Address.URLHost], and returns the final response once its
 // header is in. Informational responses go to the httptrace of the request's context. A 101 response has a Body that is
 // an io.ReadWriteCloser: the rest of the connection. An error that is a [DialError] means that no byte was sent. The
-// request's header may be read until its body is closed or the response's body is. Safe for concurrent use.
+// request's header may be read until its body is closed or the response's body is; scheme and host of its URL may be changed. Safe for concurrent
+// use.
 type Transport interface {
 	RoundTrip(r *http.Request) (*http.Response, error)
+}
+
+// Traits is what a transport asks of the proxy that uses it. A transport that asks for something has a method Traits.
+type Traits struct {
+	// HostOfUpstream replaces the Host of requests by the upstream's address, before the user's own changes (REQ-2).
+	HostOfUpstream bool
+	// RequestBuffers is how much of a request body to read ahead where the handler does not say (FC-8).
+	RequestBuffers int64
+	// NeedsLength is told the length of a body wherever that is known, even if the client did not give it (BUF-3).
+	NeedsLength bool
+	// FlushesLate does not want a response flushed at once only because its length is not known (FLUSH-7).
+	FlushesLate bool
+}
+
+// TraitsOf returns what a transport asks for.
+func TraitsOf(t Transport) Traits {
+	if asks, ok := t.(interface{ Traits() Traits }); ok {
+		return asks.Traits()
+	}
+	return Traits{}
 }
 
 // DialError is a connection that could not be made: refused, unreachable, not resolved, timed out while dialling. The

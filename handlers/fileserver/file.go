@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,9 +27,9 @@ var (
 // serveFile answers with the file that was found, or with one beside it.
 func (s *serving) serveFile() error {
 	header := s.w.Header()
-	if len(header["Vary"]) == 0 {
+	if vary := header["Vary"]; len(vary) == 0 {
 		header["Vary"] = varyEncoding
-	} else {
+	} else if !slices.Contains(vary, "Accept-Encoding") { // it may be there for the file that this error route is about
 		header.Add("Vary", "Accept-Encoding")
 	}
 	file, info, side, err := s.openBest()

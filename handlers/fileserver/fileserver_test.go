@@ -464,6 +464,10 @@ func TestErrorRoutes(t *testing.T) {
 	}
 	c := serveDoc(t, route("403", ""))
 	expect(t, c.get("/x"), 403, "sorry", nil)
+	// A field that the file in question has left is not doubled.
+	twice := serveDoc(t, fmt.Sprintf(`{"routes": [{"handle": [{"handler": "file_server", "root": %q}]}],
+		"errors": {"routes": [{"handle": [{"handler": "file_server", "root": %q}]}]}}`, dir, dir))
+	expect(t, twice.do("POST", "/e.html"), 405, "sorry", map[string]string{"Vary": "Accept-Encoding", "Allow": "GET, HEAD"})
 	expect(t, c.do("POST", "/x"), 403, "sorry", nil)
 	expect(t, c.do("DELETE", "/x", "If-None-Match: *"), 403, "", nil)
 	expect(t, serveDoc(t, route("403", `, "status_code": 200`)).get("/x"), 200, "sorry", nil)

@@ -17,6 +17,18 @@ type source struct {
 	mu   sync.Mutex
 	read bool // some attempt has asked for bytes
 	gone bool // and has ended
+	// broken: it could not be read to its end, and it was not closed before. That is the client's doing.
+	broken bool
+}
+
+// failed reports whether the body could not be read. A nil source is no body.
+func (s *source) failed() bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
 }
 
 // attemptBody is what one attempt sees of a source. An attempt that has ended cannot take bytes from the next one.
@@ -39,7 +51,13 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 	}
 	b.mine, s.read = true, true
 	s.mu.Unlock()
-	return s.body.Read(p)
+	n, err := s.body.Read(p)
+	if err != nil && err != io.EOF {
+		s.mu.Lock()
+		s.broken = s.broken || !b.closed
+		s.mu.Unlock()
+	}
+	return n, err
 }
 
 // Close implements io.Closer.

@@ -3,7 +3,10 @@ package reverseproxy
 import (
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/dynamic"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/health"
 	"github.com/sluiceproxy/sluice/handlers/rewriteops"
+	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -11,16 +14,17 @@ import (
 type Config struct {
 	// Transport says how the proxy speaks to upstreams. Default: http with its defaults, in clear text.
 	Transport module.Ref[upstream.Transport] `json:"transport" module:"http.reverse_proxy.transport" inline:"protocol"`
-	// CircuitBreaker is not supported yet.
-	CircuitBreaker Later `json:"circuit_breaker"`
+	// CircuitBreaker keeps requests away from an upstream that fails too often, or is too slow. Default: none.
+	CircuitBreaker module.Ref[upstream.Breaker] `json:"circuit_breaker" module:"http.reverse_proxy.circuit_breakers" inline:"type"`
 	// LoadBalancing says which upstream gets a request, and when a failed one is tried again.
 	LoadBalancing LoadBalancing `json:"load_balancing"`
-	// HealthChecks is not supported yet.
-	HealthChecks Later `json:"health_checks"`
+	// HealthChecks says how the health of upstreams is found out. One that is not healthy gets no requests. Default: not at all.
+	HealthChecks *health.Config `json:"health_checks"`
 	// Upstreams is the servers that requests are sent to. Without any the answer is 503.
 	Upstreams []UpstreamConfig `json:"upstreams"`
-	// DynamicUpstreams is not supported yet.
-	DynamicUpstreams Later `json:"dynamic_upstreams"`
+	// DynamicUpstreams is a source that finds the upstreams, asked for each attempt. What it finds takes the place of upstreams,
+	// which are used when it fails. Health checks, and the limit of their passive part, apply to what it finds. Default: none.
+	DynamicUpstreams module.Ref[dynamic.Source] `json:"dynamic_upstreams" module:"http.reverse_proxy.upstreams" inline:"source"`
 	// FlushInterval is how long a part of a response may wait for more before it is flushed to the client; negative flushes
 	// each part at once. Responses of unknown length and event streams are always flushed at once. Default: 0, no flushing:
 	// parts are sent as buffers fill.
@@ -45,8 +49,11 @@ type Config struct {
 	StreamCloseDelay module.Duration `json:"stream_close_delay"`
 	// Rewrite changes the request that is sent to the upstream, and only that.
 	Rewrite *rewriteops.Config `json:"rewrite"`
-	// HandleResponse is not supported yet.
-	HandleResponse Later `json:"handle_response"`
+	// HandleResponse says what to do with which responses instead of passing them on: the first entry that matches counts. One
+	// with status_code changes the status alone. Others run their routes with the client's request, and what follows those is
+	// what follows the proxy. Handlers copy_response and copy_response_headers in them pass on what the upstream has answered,
+	// and {http.reverse_proxy.status_code}, {http.reverse_proxy.status_text} and {http.reverse_proxy.header.NAME} show it.
+	HandleResponse []route.ResponseConfig `json:"handle_response"`
 	// VerboseLogs adds very detailed lines about copying and retries to the debug log. Default: false.
 	VerboseLogs bool `json:"verbose_logs"`
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/upstreamaddr"
+	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -18,6 +19,9 @@ type reading struct {
 	cfg    Config
 	scheme caddyfile.Token // the last scheme that an upstream was given; its text is empty without one
 	ranged int             // how many of the upstreams come of ranges of ports
+	// records is the upstreams that are names of SRV records.
+	records   []caddyfile.Token
+	responses route.ResponseWords
 
 	transport     *config.Node // nil without the option transport
 	transportName string
@@ -51,7 +55,8 @@ func readDirective(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
 func readUpstreams(r *reading, d *caddyfile.Dispenser, tokens []caddyfile.Token) error {
 	for _, t := range tokens {
 		if upstreamaddr.IsSRV(t.Text) {
-			return laterUpstreams.refuse(t, "SRV", t.Text)
+			r.records = append(r.records, t)
+			continue
 		}
 		a, err := upstreamaddr.Parse(t.Text)
 		if err != nil {
@@ -59,9 +64,6 @@ func readUpstreams(r *reading, d *caddyfile.Dispenser, tokens []caddyfile.Token)
 		}
 		if r.scheme.Text != "" && a.Scheme != r.scheme.Text {
 			return t.Errf("for now, all proxy upstreams must use the same scheme (transport protocol); expecting '%s://' but got '%s://'", r.scheme.Text, a.Scheme)
-		}
-		if a.Scheme == "https" {
-			return laterUpstreams.refuse(t, "https", "https://")
 		}
 		if a.Scheme != "" {
 			r.scheme = t.With(a.Scheme)
@@ -91,6 +93,12 @@ func (r *reading) handler() (*config.Node, error) {
 		return nil, err
 	}
 	r.cfg.Transport = module.RefTo[upstream.Transport](t)
+	if err := r.finishDynamic(); err != nil {
+		return nil, err
+	}
+	if r.cfg.HandleResponse, err = r.responses.Responses(r.u); err != nil {
+		return nil, err
+	}
 	h, err := r.u.Handler("reverse_proxy", &r.cfg)
 	if err != nil {
 		return nil, err
@@ -112,23 +120,42 @@ const maxRange = 4096
 
 const defaultTransport = "http"
 
-// finishTransport returns the transport that the upstreams need, nil for the default one.
+// finishTransport returns the transport that the upstreams need, nil for the default one (section 6.34.3 of the reference).
 func (r *reading) finishTransport() (*config.Node, error) {
 	n, name := r.transport, r.transportName
-	if r.scheme.Text == "h2c" {
-		if name != "" && name != defaultTransport {
+	plain := name == "" || name == defaultTransport
+	switch r.scheme.Text {
+	case "h2c":
+		if !plain {
 			return nil, r.scheme.Errf("upstreams are configured for h2c but transport '%s' does not speak HTTP/2; leave h2c:// out", name)
 		}
-		members := map[string]*config.Node{"protocol": config.NewString(defaultTransport)}
-		maps.Insert(members, n.Members())
-		members["versions"] = config.NewArray([]*config.Node{config.NewString("h2c"), config.NewString("2")})
-		n = config.NewObject(members)
-		r.u.Placed(n, r.scheme)
+		n = r.withMember("versions", config.NewArray([]*config.Node{config.NewString("h2c"), config.NewString("2")}))
+	case "https":
+		if !plain {
+			return nil, r.scheme.Errf("upstreams are configured for HTTPS but transport module does not support TLS: %s; leave https:// out", name)
+		}
+		if n.Get("tls") == nil {
+			n = r.withMember("tls", config.NewObject(nil))
+		}
+	case "http":
+		if plain && n.Get("tls") != nil {
+			return nil, r.scheme.Errf("upstream address scheme is HTTP but transport is configured for HTTP+TLS (HTTPS); write https://, or leave the options of TLS out")
+		}
 	}
-	if name == defaultTransport && n.Len() == 1 { // only its name
+	if plain && n.Len() == 1 { // only its name
 		return nil, nil
 	}
 	return n, nil
+}
+
+// withMember returns the transport http with one more member.
+func (r *reading) withMember(key string, value *config.Node) *config.Node {
+	members := map[string]*config.Node{"protocol": config.NewString(defaultTransport)}
+	maps.Insert(members, r.transport.Members())
+	members[key] = value
+	n := config.NewObject(members)
+	r.u.Placed(n, r.scheme)
+	return n
 }
 
 // readModule reads the module that the first of the arguments names. d is at the last of them.

@@ -13,6 +13,7 @@ import (
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/standard"
 	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -43,6 +44,7 @@ func newLoader(t *testing.T) *loader {
 	services := module.Services{}
 	module.Provide(services, upstream.NewPool(nil))
 	module.Provide(services, upstream.NewTransports(upstream.TransportsConfig{}))
+	module.Provide(services, logs.NewSwitch(logs.Process{}))
 	return &loader{module.Builder{Table: table, Sources: module.Sources{Globals: vars.Map{}, Services: services}}}
 }
 
@@ -188,6 +190,49 @@ func TestDirectivePolicies(t *testing.T) {
 	}
 }
 
+func TestDirectiveHealth(t *testing.T) {
+	l := newLoader(t)
+	tests := []struct{ lines, want string }{
+		{"health_uri /up?full=1", `"active":{"uri":"/up?full=1"}`},
+		{"health_path /up", `"active":{"uri":"/up"}`},
+		{"health_path /up\nhealth_uri /up", `"active":{"uri":"/up"}`},
+		{"health_port 9001\nhealth_interval 6s\nhealth_timeout 3s\nhealth_passes 2\nhealth_fails 4",
+			`"active":{"port":9001,"interval":6000000000,"timeout":3000000000,"passes":2,"fails":4}`},
+		{"health_uri /\nhealth_upstream 10.20.0.9:9001", `"active":{"uri":"/","upstream":"10.20.0.9:9001"}`},
+		{"health_port 9001\nhealth_upstream 10.20.0.9:9001", `"active":{"port":9001,"upstream":"10.20.0.9:9001"}`},
+		{"health_uri /\nhealth_status 2xx", `"active":{"uri":"/","expect_status":2}`},
+		{"health_uri /\nhealth_status 418\nhealth_body ^fine$", `"active":{"uri":"/","expect_status":418,"expect_body":"^fine$"}`},
+		{"health_uri /\nhealth_method POST\nhealth_request_body ping\nhealth_follow_redirects",
+			`"active":{"uri":"/","method":"POST","body":"ping","follow_redirects":true}`},
+		{"health_uri /\nhealth_headers {\nx-key {env.KEY} b\nX-Empty\nx-key c\n}\nhealth_headers {\nHost orders.test\n}",
+			`"active":{"uri":"/","headers":{"x-key":["{env.KEY}","b","c"],"X-Empty":[""],"Host":["orders.test"]}}`},
+		{"health_uri /\nhealth_initial down\nhealth_jitter 0", `"active":{"uri":"/","initial":"down","jitter":0}`},
+		{"fail_duration 20s\nmax_fails 3\nunhealthy_latency 2s\nunhealthy_request_count 80",
+			`"passive":{"fail_duration":20000000000,"max_fails":3,"unhealthy_latency":2000000000,"unhealthy_request_count":80}`},
+		{"unhealthy_status 5xx 429\nunhealthy_status 404", `"passive":{"unhealthy_status":[5,429,404]}`},
+		{"health_interval 5s\nunhealthy_status 5xx", `"active":{"interval":5000000000},"passive":{"unhealthy_status":[5]}`},
+		{"health_uri /\nmin_healthy 2", `"active":{"uri":"/"},"min_healthy":2`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.lines, func(t *testing.T) {
+			l.same(t, proxy("orders:9000", tt.lines), handler(`"health_checks":{`+tt.want+`}`))
+		})
+	}
+	for _, tt := range breakerTests {
+		t.Run(tt[0], func(t *testing.T) {
+			l.same(t, proxy("orders:9000", tt[0]), handler(`"circuit_breaker":{"type":"window"`+tt[1]+`}`))
+		})
+	}
+}
+
+// breakerTests is lines and what they make beside the type.
+var breakerTests = [][2]string{
+	{"circuit_breaker window", ``},
+	{"circuit_breaker window {\nlatency 2s\nslow_rate 20%\nerror_rate 0.25\n}", `,"latency":2000000000,"slow_rate":0.2,"error_rate":0.25`},
+	{"circuit_breaker window {\nwindow 1m\nmin_requests 5\nerror_status 5xx 429\nopen_for 30s\ntrials 1\n}",
+		`,"window":60000000000,"min_requests":5,"error_status":[5,429],"open_for":30000000000,"trials":1`},
+}
+
 func TestDirectiveErrors(t *testing.T) {
 	const count = "wrong argument count or unexpected line ending after "
 	transport := func(lines ...string) string {
@@ -237,6 +282,34 @@ func TestDirectiveErrors(t *testing.T) {
 		{proxy("orders", "transport"), count + "'transport'"},
 		{proxy("orders", "transport http now"), count + "'now'"},
 		{proxy("orders", "transport carrier"), "http.reverse_proxy.transport.carrier"},
+
+		// health
+		{proxy("orders", "health_uri"), count + "'health_uri'"},
+		{proxy("orders", "health_uri /a", "health_path /b"), "the health check has the URI '/a' already"},
+		{proxy("orders", "health_upstream 10.20.0.9"), "health_upstream is malformed '10.20.0.9'"},
+		{proxy("orders", "health_upstream 10.20.0.9:http"), "bad port number 'http'"},
+		{proxy("orders", "health_upstream a:1", "health_port 2"), "the 'health_port' subdirective is ignored if 'health_upstream' is used!"},
+		{proxy("orders", "health_port 70000"), "bad port number '70000'"},
+		{proxy("orders", "health_interval 5"), "bad duration value '5'"},
+		{proxy("orders", "health_passes two"), "'two'"},
+		{proxy("orders", "health_status fine"), "bad status value 'fine'"},
+		{proxy("orders", "health_follow_redirects yes"), count + "'yes'"},
+		{proxy("orders", "health_headers A b"), count + "'b'"},
+		{proxy("orders", "health_headers {", "A b {", "c", "}", "}"), "has no block"},
+		{proxy("orders", "health_initial maybe"), "bad initial health 'maybe'"},
+		{proxy("orders", "health_jitter 2"), "bad jitter '2'"},
+		{proxy("orders", "health_inteval 5s"), "did you mean 'health_interval'?"},
+		{proxy("orders", "max_fails many"), "'many'"},
+		{proxy("orders", "fail_duration"), count + "'fail_duration'"},
+		{proxy("orders", "unhealthy_status"), count + "'unhealthy_status'"},
+		{proxy("orders", "unhealthy_status 5xx bad"), "bad status value 'bad'"},
+		{proxy("orders", "circuit_breaker"), count + "'circuit_breaker'"},
+		{proxy("orders", "circuit_breaker fuse"), "http.reverse_proxy.circuit_breakers.fuse"},
+		{proxy("orders", "circuit_breaker window now"), count + "'now'"},
+		{proxy("orders", "circuit_breaker window", "circuit_breaker window"), "circuit_breaker already specified"},
+		{proxy("orders", "circuit_breaker window {\nerror_rate 0\n}"), "bad rate '0'"},
+		{proxy("orders", "circuit_breaker window {\nerror_rate 120%\n}"), "bad rate '120%'"},
+		{proxy("orders", "circuit_breaker window {\nopen 1s\n}"), "unrecognized subdirective open"},
 
 		// transport
 		{transport("dial_timeouts 1s"), "unrecognized subdirective dial_timeouts"},
@@ -288,29 +361,7 @@ func TestDirectiveErrorPlace(t *testing.T) {
 
 // What comes later is refused by its name.
 func TestDirectiveLater(t *testing.T) {
-	lines := []string{
-		"dynamic", "health_uri", "health_path", "health_upstream", "health_port", "health_interval", "health_timeout", "health_passes", "health_fails",
-		"health_status", "health_body", "health_method", "health_request_body", "health_follow_redirects", "health_headers", "fail_duration", "max_fails",
-		"unhealthy_status", "unhealthy_latency", "unhealthy_request_count", "handle_response", "replace_status", "@failed",
-	}
-	inTransport := []string{
-		"proxy_protocol", "forward_proxy_url", "network_proxy", "resolvers", "tls", "tls_client_auth", "tls_insecure_skip_verify", "tls_curves", "tls_timeout",
-		"tls_trusted_ca_certs", "tls_trust_pool", "tls_server_name", "tls_renegotiation", "tls_except_ports",
-	}
-	for _, name := range lines {
-		adapttest.Fails(t, ":80\n"+proxy("orders:9000", name+" some {", "thing", "}")+"\n", "'"+name+"' is not supported yet; ")
-	}
-	for _, name := range inTransport {
-		adapttest.Fails(t, ":80\n"+proxy("orders:9000", "transport http {", name, "}")+"\n", "'"+name+"' is not supported yet; ")
-	}
-	for _, tt := range [][2]string{
-		{proxy("https://orders"), "'https://' is not supported yet; "},
-		{proxy("_orders._tcp.example.com"), "'_orders._tcp.example.com' is not supported yet; "},
-		{proxy("orders:9000", "to _orders._tcp.example.com"), "'_orders._tcp.example.com' is not supported yet; "},
-		{proxy("orders:9000", "transport fastcgi"), "http.reverse_proxy.transport.fastcgi is not supported yet"},
-	} {
-		adapttest.Fails(t, ":80\n"+tt[0]+"\n", tt[1])
-	}
+	adapttest.Fails(t, ":80\n"+proxy("orders:9000", "transport http {", "tls_client_auth orders.internal", "}")+"\n", "'tls_client_auth' with the name of a managed certificate is not supported yet; ")
 }
 
 func TestDirectiveWarnings(t *testing.T) {
@@ -324,13 +375,14 @@ func TestDirectiveWarnings(t *testing.T) {
 		"\t\tidle_conn_timeout 1s",
 		"\t\tcompression best",
 		"\t}",
+		"\thealth_path /up",
 		"}\n",
 	}, "\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"network 'orders'", "use read_buffer", "use write_buffer", "use keepalive_idle_conns", "use keepalive_idle_conns_per_host", "use keepalive", "compression best"}
-	lines := []int{3, 5, 6, 7, 8, 9, 10}
+	want := []string{"network 'orders'", "use read_buffer", "use write_buffer", "use keepalive_idle_conns", "use keepalive_idle_conns_per_host", "use keepalive", "compression best", "use health_uri"}
+	lines := []int{3, 5, 6, 7, 8, 9, 10, 12}
 	if len(doc.Warnings) != len(want) {
 		t.Fatalf("%d warnings: %v", len(doc.Warnings), doc.Warnings)
 	}
@@ -392,7 +444,8 @@ func TestDirectiveMission(t *testing.T) {
 		{"02_*", dial("unix//run/app.sock"), ""},
 		{"03_*", dial("localhost:3000", "localhost:3001", "localhost:3002"), ""},
 		{"04_*", dial("localhost:3000", "localhost:3001", "localhost:3002") + `,"load_balancing":{"selection_policy":{"policy":"round_robin"}}`, ""},
-		{"05_*", "", "health_path"},
+		{"05_*", dial("localhost:3000", "localhost:3001") + `,"load_balancing":{"selection_policy":{"policy":"round_robin"}},` +
+			`"health_checks":{"active":{"uri":"/healthz","interval":10000000000,"timeout":5000000000}}`, ""},
 		{"06_*", local + `,"headers":{"request":{"set":{"Host":["{http.reverse_proxy.upstream.hostport}"],"X-Real-Ip":["{http.request.remote.host}"],` +
 			`"X-Forwarded-For":["{http.request.remote.host}"],"X-Forwarded-Proto":["{http.request.scheme}"]}}}`, ""},
 		{"07_*", local + `,"headers":{"response":{"delete":["Server","X-Powered-By"]}}`, ""},
@@ -403,8 +456,8 @@ func TestDirectiveMission(t *testing.T) {
 			`"write_buffer_size":8192,"keep_alive":{"max_idle_conns":100,"idle_timeout":60000000000}}`, ""},
 		{"14_*", local + `,"flush_interval":-1`, ""},
 		{"15_*", local + `,"flush_interval":1000000000`, ""},
-		{"16_*", "", "_api._tcp.example.com"},
-		{"17_*", "", "fail_duration"},
+		{"16_*", `"dynamic_upstreams":{"source":"srv","name":"_api._tcp.example.com"},"load_balancing":{"selection_policy":{"policy":"round_robin"}}`, ""},
+		{"17_*", local + `,"health_checks":{"passive":{"fail_duration":10000000000,"max_fails":3,"unhealthy_status":[5],"unhealthy_latency":5000000000}}`, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {

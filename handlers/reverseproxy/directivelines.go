@@ -7,14 +7,16 @@ import (
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/headerops"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/health"
 	"github.com/sluiceproxy/sluice/handlers/rewriteops"
 )
 
 // lines is what the block of the directive may hold.
 var lines = caddyfile.Options[reading]{
-	Other: func(_ *reading, d *caddyfile.Dispenser) (bool, error) { return laterLines.refuseLine(d) },
-	Lines: []caddyfile.Option[reading]{
+	Other: func(r *reading, d *caddyfile.Dispenser) (bool, error) { return r.responses.Line(d) },
+	Lines: append([]caddyfile.Option[reading]{
 		{Name: "to", Args: caddyfile.AtLeast(1), Set: readUpstreams},
+		{Name: "dynamic", Args: caddyfile.AtLeast(1), Block: true, Set: readDynamic},
 
 		{Name: "lb_policy", Args: caddyfile.AtLeast(1), Block: true, Once: "load balancing selection policy already specified", Set: readPolicy},
 		{Name: "lb_retries", Args: one, Set: caddyfile.Int(func(r *reading) *int { return &r.cfg.LoadBalancing.Retries })},
@@ -37,7 +39,8 @@ var lines = caddyfile.Options[reading]{
 		{Name: "rewrite", Args: one, Set: caddyfile.String(func(r *reading) *string { return &r.rewrite().URI })},
 
 		{Name: "transport", Args: caddyfile.AtLeast(1), Block: true, Once: "transport already specified", Set: readTransport},
-	},
+		{Name: "circuit_breaker", Args: caddyfile.AtLeast(1), Block: true, Once: "circuit_breaker already specified", Set: readBreaker},
+	}, health.Lines(func(r *reading) **health.Config { return &r.cfg.HealthChecks })...),
 }
 
 var one = caddyfile.Exactly(1)

@@ -12,6 +12,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/health"
+	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -24,6 +26,7 @@ const statusClientGone = 499
 // Handler is a compiled reverse_proxy. It is immutable but for what its upstreams count.
 type Handler struct {
 	transport upstream.Transport
+	traits    upstream.Traits
 	policy    Policy
 	hosts     *upstream.Pool
 	upstreams []*Upstream
@@ -31,6 +34,10 @@ type Handler struct {
 	retry     retryRules
 	ops       operations
 	tunnels   *tunnels
+	dynamic   *discovery // nil if the document lists the upstreams
+	responses route.Responses
+	health    *health.Plan // nil if nothing is found out
+	blind     []*Upstream  // the upstreams when health does not count; nil if it always does
 
 	flushInterval   time.Duration
 	requestBuffers  int64
@@ -43,8 +50,8 @@ type Handler struct {
 // ServeHTTP sends the request to an upstream and relays the answer. Its errors are of type [*handlers.Error] and leave the
 // response untouched. When the answer breaks off after its header was sent, it panics with http.ErrAbortHandler, so that
 // the client sees a broken connection and not a complete answer (RESP-17).
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ handlers.Next) error {
-	p := &proxying{h: h, w: w, in: r, x: handlers.Of(r), start: time.Now()}
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next handlers.Next) error {
+	p := &proxying{h: h, w: w, in: r, x: handlers.Of(r), next: next, start: time.Now()}
 	p.log = p.x.Server.Logger(LoggerName)
 	p.x.AddScope(p)
 	defer p.finish()
@@ -65,6 +72,7 @@ type proxying struct {
 	out   *http.Request // the outgoing copy
 	x     *handlers.Exchange
 	log   *zap.Logger
+	next  handlers.Next // what follows the proxy
 	start time.Time
 
 	// The outgoing copy as every attempt begins with it (LIFE-2.5). base is nil where no attempt changes it.
@@ -80,7 +88,9 @@ type proxying struct {
 	informational informational
 	trace         httptrace.ClientTrace
 	placeholders
-	lazy bool // see publish
+	lazy  bool // see publish
+	visit health.Visit
+	left  bool // the attempt has given back what it claimed
 
 	// In one piece of memory with the rest:
 	choice   Choice
@@ -146,7 +156,7 @@ func (p *proxying) attempt() (error, outcome) { //nolint:revive // the outcome s
 	if u == nil {
 		return handlers.NewError(http.StatusServiceUnavailable, errNoUpstream), unavailable
 	}
-	defer u.host.End()
+	defer p.leave(u)
 	p.before = before
 	if err := p.aim(u); err != nil {
 		return handlers.NewError(http.StatusBadGateway, err), finished
@@ -162,6 +172,7 @@ func (p *proxying) attempt() (error, outcome) { //nolint:revive // the outcome s
 	p.informational.stop()
 	p.latency = time.Since(sent)
 	p.logRoundTrip(u, res, err)
+	p.visit.Done(res, err, p.latency, err != nil && p.excused())
 	if err != nil {
 		return p.failed(err)
 	}
@@ -172,15 +183,18 @@ func (p *proxying) attempt() (error, outcome) { //nolint:revive // the outcome s
 // choose asks the policy until it gives an upstream that can be claimed. The claim decides, not the policy's look, so a
 // burst never exceeds max_requests.
 func (p *proxying) choose() (*Upstream, int64) {
-	p.choice = Choice{Request: p.out, Upstreams: p.h.upstreams, Response: p.w.Header(), Exchange: p.x}
+	p.choice = Choice{Request: p.out, Upstreams: p.candidates(), Response: p.w.Header(), Exchange: p.x}
 	for range maxClaims {
 		i := p.h.policy.Select(&p.choice)
 		if i < 0 {
 			return nil, 0
 		}
-		u := p.h.upstreams[i]
+		u := p.choice.Upstreams[i]
 		if before, ok := u.host.Begin(u.MaxRequests); ok {
-			return u, before
+			if p.visit.Enter(u.watch, u.blind) {
+				return u, before
+			}
+			u.host.End()
 		}
 	}
 	return nil, 0
@@ -207,6 +221,9 @@ func (p *proxying) answer(res *http.Response) (error, outcome) { //nolint:revive
 	if p.h.responseBuffers != 0 && res.StatusCode != http.StatusSwitchingProtocols {
 		if err := bufferResponse(res, p.h.responseBuffers); err != nil {
 			res.Body.Close()
+			if !p.excused() {
+				p.visit.Strike()
+			}
 			return p.failed(err)
 		}
 	}
@@ -215,7 +232,7 @@ func (p *proxying) answer(res *http.Response) (error, outcome) { //nolint:revive
 		err := errors.New("the upstream answered " + res.Status + ", which retry_match does not want")
 		return handlers.NewError(res.StatusCode, err), unwanted
 	}
-	return p.relay(res), finished
+	return p.pass(res)
 }
 
 // statusOf is the status for a round trip that failed (section 16).

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,11 @@ import (
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/copyresponse"
+	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/trust"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -30,18 +35,25 @@ type world struct {
 	t          testing.TB
 	pool       *upstream.Pool
 	transports *upstream.Transports
+	services   module.Services
 	builder    module.Builder
 }
 
-func newWorld(t testing.TB) *world {
-	w := &world{t: t, pool: upstream.NewPool(nil), transports: upstream.NewTransports(upstream.TransportsConfig{})}
-	table, err := module.NewTable(append(Specs(), testMatchers()...), nil)
+func newWorld(t testing.TB) *world { return newWorldOver(t, nil) }
+
+// newWorldOver is a world whose connections are made by dial; nil means the real network.
+func newWorldOver(t testing.TB, dial upstream.DialFunc) *world {
+	w := &world{t: t, pool: upstream.NewPool(nil), transports: upstream.NewTransports(upstream.TransportsConfig{Dial: dial})}
+	table, err := module.NewTable(slices.Concat(Specs(), trust.Specs(), route.Specs(), copyresponse.Specs(), testHandlers(), testMatchers()), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	services := module.Services{}
 	module.Provide(services, w.pool)
 	module.Provide(services, w.transports)
+	module.Provide(services, logs.NewSwitch(logs.Process{}))
+	w.services = services
+	w.resolve(nil)
 	w.builder = module.Builder{Table: table, Sources: module.Sources{
 		ReadFile: func(string) ([]byte, error) { return nil, errors.New("no files here") },
 		Globals:  vars.Map{},

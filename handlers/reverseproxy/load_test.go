@@ -16,6 +16,7 @@ import (
 func TestLoadProblems(t *testing.T) {
 	w := newWorld(t)
 	policy := func(s string) string { return `{"load_balancing":{"selection_policy":` + s + `}}` }
+	active := func(s string) string { return `{"health_checks":{"active":{` + s + `}}}` }
 	transport := func(s string) string { return `{"transport":{"protocol":"http",` + s + `}}` }
 	tests := []struct{ config, want string }{
 		{`{"nonsense":1}`, "/nonsense"},
@@ -41,15 +42,58 @@ func TestLoadProblems(t *testing.T) {
 		{`{"headers":{"response":{"replace":{"X":[{"search_regexp":"("}]}}}}`, "/headers/response/replace/X/0"},
 		{`{"rewrite":{"path_regexp":[{"find":"("}]}}`, "/rewrite/path_regexp/0"},
 		{`{"load_balancing":{"retry_match":[{"nope":1}]}}`, "/load_balancing/retry_match/0/nope"},
-		{`{"circuit_breaker":{"type":"x"}}`, "circuit_breaker is not supported yet"},
-		{`{"health_checks":{"active":{"uri":"/"}}}`, "health_checks is not supported yet"},
-		{`{"dynamic_upstreams":{"source":"srv"}}`, "dynamic_upstreams is not supported yet"},
-		{`{"handle_response":[{"status_code":410}]}`, "handle_response is not supported yet"},
-		{transport(`"tls":{}`), "tls is not supported yet"},
-		{transport(`"resolver":{"addresses":["1.1.1.1"]}`), "resolver is not supported yet"},
-		{transport(`"proxy_protocol":"v1"`), "proxy_protocol is not supported yet"},
-		{transport(`"network_proxy":{"from":"none"}`), "network_proxy is not supported yet"},
-		{transport(`"forward_proxy_url":"http://a"`), "forward_proxy_url is not supported yet"},
+		{`{"circuit_breaker":{}}`, "/circuit_breaker"},
+		{`{"circuit_breaker":{"type":"x"}}`, "/circuit_breaker"},
+		{`{"circuit_breaker":{"type":"window","error_rate":2}}`, "/circuit_breaker/error_rate"},
+		{active(`"uri":"/%zz"`), "/health_checks/active/uri"},
+		{active(`"path":"/","method":"A B"`), "/health_checks/active/method"},
+		{active(`"uri":"/","expect_body":"("`), "/health_checks/active/expect_body"},
+		{active(`"uri":"/","upstream":"10.20.0.1"`), "/health_checks/active/upstream"},
+		{active(`"uri":"/","upstream":"10.20.0.1:80-81"`), "/health_checks/active/upstream"},
+		{active(`"port":70000`), "/health_checks/active/port"},
+		{active(`"uri":"/","interval":"-1s"`), "/health_checks/active/interval"},
+		{active(`"uri":"/","jitter":1.5`), "/health_checks/active/jitter"},
+		{active(`"uri":"/","initial":"sideways"`), "/health_checks/active/initial"},
+		{active(`"uri":"/","passes":-1`), "/health_checks/active/passes"},
+		{active(`"url":"/"`), "/health_checks/active/url"},
+		{active(`"uri":"/","timeout":-1`), "/health_checks/active/timeout"},
+		{`{"health_checks":{"passive":{"fail_duration":"-1s"}}}`, "/health_checks/passive/fail_duration"},
+		{`{"health_checks":{"passive":{"unhealthy_latency":"-1s"}}}`, "/health_checks/passive/unhealthy_latency"},
+		{`{"health_checks":{"passive":{"max_fails":-1}}}`, "/health_checks/passive/max_fails"},
+		{`{"health_checks":{"passive":{"unhealthy_status":["5xx"]}}}`, "/health_checks/passive/unhealthy_status/0"},
+		{`{"health_checks":{"min_healthy":-1}}`, "/health_checks/min_healthy"},
+		{`{"dynamic_upstreams":{}}`, "/dynamic_upstreams"},
+		{`{"dynamic_upstreams":{"source":"srv"}}`, "/dynamic_upstreams/name"},
+		{`{"dynamic_upstreams":{"source":"srv","name":"a","proto":"tcp"}}`, "/dynamic_upstreams/service"},
+		{`{"dynamic_upstreams":{"source":"srv","name":"a","service":"b"}}`, "/dynamic_upstreams/proto"},
+		{`{"dynamic_upstreams":{"source":"srv","name":"a/b"}}`, "/dynamic_upstreams/name"},
+		{`{"dynamic_upstreams":{"source":"srv","name":"a","dial_network":"udp"}}`, "/dynamic_upstreams/dial_network"},
+		{`{"dynamic_upstreams":{"source":"srv","name":"a","refresh":-1}}`, "/dynamic_upstreams/refresh"},
+		{`{"dynamic_upstreams":{"source":"srv","name":"a","resolver":{"addresses":["10.0.0.1","10.0.0.1:53-54"]}}}`, "/dynamic_upstreams/resolver/addresses/1"},
+		{`{"dynamic_upstreams":{"source":"a"}}`, "/dynamic_upstreams/name"},
+		{`{"dynamic_upstreams":{"source":"a","name":"b","port":"http"}}`, "/dynamic_upstreams/port"},
+		{`{"dynamic_upstreams":{"source":"a","name":"b","grace_period":1}}`, "/dynamic_upstreams/grace_period"},
+		{`{"dynamic_upstreams":{"source":"multi","sources":[{"source":"srv"}]}}`, "/dynamic_upstreams/sources/0/name"},
+		{`{"dynamic_upstreams":{"source":"multi","sources":[{"source":"b"}]}}`, "/dynamic_upstreams/sources/0"},
+		{`{"handle_response":[{"statuscode":410}]}`, "/handle_response/0/statuscode"},
+		{`{"handle_response":[{"routes":[{"handle":[{"handler":"nope"}]}]}]}`, "/handle_response/0/routes/0/handle/0"},
+		{transport(`"resolver":{"addresses":["1.1.1.1","1.1.1.2:53-54"]}`), "/transport/resolver/addresses/1"},
+		{transport(`"resolver":{"addresses":["unix//run/dns"]}`), "/transport/resolver/addresses/0"},
+		{transport(`"proxy_protocol":"v3"`), "/transport/proxy_protocol"},
+		{transport(`"network_proxy":{}`), "/transport/network_proxy"},
+		{transport(`"network_proxy":{"from":"url","url":"ftp://a"}`), "/transport/network_proxy/url"},
+		{transport(`"network_proxy":{"from":"none"},"forward_proxy_url":"http://a"`), "/transport/forward_proxy_url"},
+		{transport(`"forward_proxy_url":"http://"`), "/transport/forward_proxy_url"},
+		{transport(`"tls":{"client_certificate_automate":"a"}`), "client_certificate_automate is not supported yet"},
+		{transport(`"tls":{"client_certificate_file":"a.pem"}`), "/transport/tls/client_certificate_file"},
+		{transport(`"tls":{"client_certificate_key_file":"a.key"}`), "/transport/tls/client_certificate_key_file"},
+		{transport(`"tls":{"client_certificate_file":"a.pem","client_certificate_key_file":"a.key"}`), "no files here"},
+		{transport(`"tls":{"root_ca_pem_files":["a.pem"]}`), "/transport/tls/root_ca_pem_files/0"},
+		{transport(`"tls":{"root_ca_pool":["!"]}`), "/transport/tls/root_ca_pool/0"},
+		{transport(`"tls":{"ca":{"provider":"system"},"root_ca_pool":["x"]}`), "exclude each other"},
+		{transport(`"tls":{"renegotiation":"always"}`), "/transport/tls/renegotiation"},
+		{transport(`"tls":{"curves":["x25519","p256"]}`), "/transport/tls/curves/1"},
+		{transport(`"tls":{"except_ports":["80","http"]}`), "/transport/tls/except_ports/1"},
 	}
 	for _, tt := range tests {
 		if got := w.problems(tt.config); !strings.Contains(got, tt.want) {
@@ -59,7 +103,13 @@ func TestLoadProblems(t *testing.T) {
 	for _, config := range []string{
 		`{}`, `{"upstreams":[{"dial":"127.0.0.1:80-81"},{"dial":""}]}`, `{"handle_response":[]}`,
 		policy(`{"policy":"weighted_round_robin","weights":[0,2,1]}`), transport(`"versions":["h2c","2","1.1"]`), transport(`"local_address":"tcp4/127.0.0.1"`),
+		transport(`"tls":{}`), transport(`"tls":{"renegotiation":"once","curves":["x25519","secp521r1","x25519"],"except_ports":["80","8080"],"server_name":"{http.request.host}"}`),
+		transport(`"proxy_protocol":"v1","resolver":{"addresses":["1.1.1.1","tcp/[::1]:5353"]},"forward_proxy_url":"socks5://{env.USER}@a"`),
 		`{"headers":{"request":{"replace":{"X":[{"search":"a","search_regexp":"b"}]}}}}`,
+		active(``), active(`"uri":"","passes":0`), active(`"upstream":"10.20.0.1:80"`), active(`"port":0`), `{"health_checks":{}}`,
+		active(`"uri":"/x","path":"/y","port":1,"upstream":"unix//run/a.sock","method":"PUT","headers":{"A":["b"]},"body":"c","follow_redirects":true,` +
+			`"interval":"1d","timeout":7,"jitter":0,"passes":2,"fails":3,"initial":"down","max_size":10,"expect_status":2,"expect_body":"d"`),
+		`{"health_checks":{"passive":{"fail_duration":"1m","max_fails":0,"unhealthy_status":[5,429],"unhealthy_latency":"1s","unhealthy_request_count":9},"min_healthy":2}}`,
 		`{"trusted_proxies":["10.1.2.3/8","::1"],"stream_timeout":"1d","stream_close_delay":"5m","stream_buffer_size":100,"verbose_logs":true}`,
 	} {
 		if got := w.problems(config); got != "" {
@@ -100,6 +150,12 @@ func TestExamples(t *testing.T) {
 			switch {
 			case strings.Contains(spec.ID, "selection_policies"):
 				config = `{"load_balancing":{"selection_policy":` + e.JSON + `}}`
+			case strings.Contains(spec.ID, "reverse_proxy.upstreams"):
+				config = `{"dynamic_upstreams":` + e.JSON + `}`
+			case strings.Contains(spec.ID, "circuit_breakers"):
+				config = `{"circuit_breaker":` + e.JSON + `}`
+			case strings.Contains(spec.ID, "network_proxy"):
+				config = `{"transport":{"protocol":"http","network_proxy":` + e.JSON + `}}`
 			case strings.Contains(spec.ID, "transport"):
 				config = `{"transport":` + e.JSON + `}`
 			}

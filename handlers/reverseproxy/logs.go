@@ -13,7 +13,7 @@ import (
 
 func (p *proxying) logSelected(u *Upstream) {
 	if e := p.log.Check(zap.DebugLevel, "selected upstream"); e != nil {
-		e.Write(zap.String("dial", u.Dial), zap.Int("total_upstreams", len(p.h.upstreams)))
+		e.Write(zap.String("dial", u.Dial), zap.Int("total_upstreams", len(p.choice.Upstreams)))
 	}
 }
 

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 
 	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/breaker"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/dynamic"
 )
 
 const policyNamespace = "http.reverse_proxy.selection_policies"
@@ -14,9 +17,10 @@ const policyNamespace = "http.reverse_proxy.selection_policies"
 // NoConfig is the config of a module that has no fields.
 type NoConfig struct{}
 
-// Specs describes the handler, its transport and its selection policies.
+// Specs describes the handler, its transport, its selection policies, its circuit breakers and its sources
+// of upstreams.
 func Specs() []module.Spec {
-	return append([]module.Spec{Spec(), TransportSpec()}, policySpecs()...)
+	return slices.Concat([]module.Spec{Spec(), TransportSpec()}, proxySpecs(), policySpecs(), breaker.Specs(), dynamic.Specs())
 }
 
 func policySpecs() []module.Spec {

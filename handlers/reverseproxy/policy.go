@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/health"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/upstream"
 )
@@ -43,6 +44,9 @@ type Upstream struct {
 	host *upstream.Host // from the preparation of the handler to its release
 	memo atomic.Pointer[memo]
 
+	watch *health.Watch // nil if its health is not found out
+	blind bool          // its health does not count
+
 	// Of a dial text without placeholders:
 	literal bool
 	address upstream.Address
@@ -54,7 +58,10 @@ type memo struct {
 }
 
 // Available reports whether the upstream may be chosen: it is healthy and not full (HOST-2).
-func (u *Upstream) Available() bool { return !u.host.Full(u.MaxRequests) }
+func (u *Upstream) Available() bool { return u.Healthy() && !u.host.Full(u.MaxRequests) }
+
+// Healthy reports whether health checks and circuit breaker, as far as there are any, have nothing against the upstream.
+func (u *Upstream) Healthy() bool { return u.watch == nil || u.blind || u.watch.Healthy() }
 
 // Requests is the number of requests that are running on it, those of other handlers with the same dial text among them.
 func (u *Upstream) Requests() int64 { return u.host.Requests() }

@@ -93,7 +93,7 @@ func (p *proxying) readBody() error {
 		return nil
 	}
 	p.buffered, p.replay = head, true
-	if p.in.ProtoMajor >= 2 {
+	if p.in.ProtoMajor >= 2 || p.h.traits.NeedsLength {
 		out.ContentLength = int64(len(head)) // HTTP/1.1 requests stay chunked (BUF-3)
 	}
 	return nil
@@ -160,17 +160,23 @@ func (p *proxying) aim(u *Upstream) error {
 	p.out.URL.Scheme, p.out.URL.Host = "http", p.address.URLHost
 	switch {
 	case p.replay:
-		p.out.Body = io.NopCloser(bytes.NewReader(p.buffered))
+		p.out.Body = p.replayed()
 	case p.body != nil:
 		p.out.Body = p.body.attempt()
 	}
 	return nil
 }
 
+// replayed is the body that was buffered as a whole.
+func (p *proxying) replayed() io.ReadCloser { return io.NopCloser(bytes.NewReader(p.buffered)) }
+
 // dress gives the attempt its header: the saved one, then the operations of the user (LIFE-2.5).
 func (p *proxying) dress() {
 	if p.base != nil {
 		p.out.Header, p.out.Host = maps.Clone(p.base), p.baseHost
+	}
+	if p.h.traits.HostOfUpstream {
+		p.out.Host = p.address.HostPort
 	}
 	p.h.ops.up(p)
 	h := p.out.Header

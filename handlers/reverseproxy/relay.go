@@ -12,18 +12,19 @@ import (
 	"github.com/sluiceproxy/sluice/handlers"
 )
 
-// relay sends a response to the client (RESP-12). Its error means that nothing was sent yet.
-func (p *proxying) relay(res *http.Response) error {
-	if res.StatusCode == http.StatusSwitchingProtocols {
+// relay sends a response to the client, with a status that may be another than its own (RESP-12). Its error means that nothing was sent yet.
+func (p *proxying) relay(res *http.Response, status int) error {
+	if res.StatusCode == http.StatusSwitchingProtocols && status == http.StatusSwitchingProtocols {
 		return p.switchProtocols(res)
 	}
+	res = restate(res, status)
 	defer res.Body.Close()
-	p.sendHeader(res)
+	p.sendHeader(res, status)
 	announced := len(res.Trailer)
 	if announced > 0 {
 		p.announce(res.Trailer)
 	}
-	p.w.WriteHeader(res.StatusCode)
+	p.w.WriteHeader(status)
 	if err := p.copyResponse(res); err != nil {
 		p.abort(err)
 	}
@@ -37,7 +38,7 @@ func (p *proxying) relay(res *http.Response) error {
 }
 
 // sendHeader adds the upstream's fields to those that earlier handlers have set (RESP-13).
-func (p *proxying) sendHeader(res *http.Response) {
+func (p *proxying) sendHeader(res *http.Response, status int) {
 	to := p.w.Header()
 	delete(to, "Server")
 	line := via(res.ProtoMajor, res.ProtoMinor)
@@ -50,7 +51,7 @@ func (p *proxying) sendHeader(res *http.Response) {
 	from := res.Header
 	if p.h.ops.down() {
 		from = endToEnd(from, nil).fields
-		p.h.ops.applyDown(p, res.StatusCode, from)
+		p.h.ops.applyDown(p, status, from)
 	} else if connection := from["Connection"]; connection != nil && !onlyKnown(connection) {
 		from = endToEnd(from, nil).fields
 	}
@@ -119,7 +120,7 @@ func (p *proxying) copyResponse(res *http.Response) error {
 
 // flushIntervalFor applies FLUSH-1.
 func (p *proxying) flushIntervalFor(res *http.Response) time.Duration {
-	if res.ContentLength < 0 {
+	if res.ContentLength < 0 && !p.h.traits.FlushesLate {
 		return -1
 	}
 	if contentType := res.Header["Content-Type"]; len(contentType) > 0 && strings.HasPrefix(contentType[0], "text/e") {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/upstream"
@@ -17,6 +18,9 @@ func Spec() module.Spec {
 	return module.New("http.handlers.reverse_proxy", "Sends requests to upstream servers and their answers back.", nil, compile,
 		module.Examples(
 			module.Example{Title: "Proxy to one server.", JSON: `{"handler":"reverse_proxy","upstreams":[{"dial":"10.20.0.1:8080"}]}`},
+			module.Example{Title: "Ask two servers every 10 seconds how they are, and leave one alone for half a minute after three failures.",
+				JSON: `{"handler":"reverse_proxy","upstreams":[{"dial":"10.20.0.1:8080"},{"dial":"10.20.0.2:8080"}],` +
+					`"health_checks":{"active":{"uri":"/healthz","interval":"10s"},"passive":{"fail_duration":"30s","max_fails":3,"unhealthy_status":[5]}}}`},
 			module.Example{Title: "Balance over two servers, one of them on a unix socket, and try the other one when one fails.",
 				JSON: `{"handler":"reverse_proxy","upstreams":[{"dial":"10.20.0.1:8080","max_requests":200},{"dial":"unix//run/app.sock"}],` +
 					`"load_balancing":{"selection_policy":{"policy":"least_conn"},"retries":2,"try_interval":"100ms"},` +
@@ -27,9 +31,6 @@ func Spec() module.Spec {
 }
 
 func compile(env *module.Env, c *Config) (handlers.Handler, error) {
-	if err := c.refused(); err != nil {
-		return nil, err
-	}
 	h := &Handler{
 		hosts:           module.Service[*upstream.Pool](env),
 		retry:           compileRetry(&c.LoadBalancing),
@@ -39,6 +40,7 @@ func compile(env *module.Env, c *Config) (handlers.Handler, error) {
 		streamTimeout:   time.Duration(c.StreamTimeout),
 		streamBuffer:    c.StreamBufferSize,
 		verbose:         c.VerboseLogs,
+		responses:       route.CompileResponses(c.HandleResponse),
 	}
 	problems := h.read(c)
 	ops, err := compileOperations(c)
@@ -54,7 +56,14 @@ func compile(env *module.Env, c *Config) (handlers.Handler, error) {
 	if h.transport = c.Transport.Value(); h.transport == nil {
 		h.transport = newTransport(env, upstream.DefaultHTTPOptions())
 	}
+	if h.traits = upstream.TraitsOf(h.transport); h.requestBuffers == 0 {
+		h.requestBuffers = h.traits.RequestBuffers
+	}
+	if problems := h.compileHealth(env, c); len(problems) > 0 {
+		return nil, problems
+	}
 	h.own(env, c)
+	h.ownDynamic(env, c)
 	return h, nil
 }
 
@@ -81,6 +90,7 @@ func newUpstream(c UpstreamConfig) *Upstream {
 // own hands over what has to be acquired: the hosts, and the end of the tunnels if they have one.
 func (h *Handler) own(env *module.Env, c *Config) {
 	env.Own(module.Acquired(h.acquire, h.release))
+	h.ownHealth(env)
 	if c.StreamCloseDelay > 0 {
 		h.tunnels = &tunnels{delay: time.Duration(c.StreamCloseDelay)}
 		env.Own(module.Acquired(func() error { return nil }, h.tunnels.unload))
@@ -100,15 +110,6 @@ func (h *Handler) release() {
 	for _, u := range h.upstreams {
 		h.hosts.Release(u.host)
 	}
-}
-
-func (c *Config) refused() error {
-	return refuse(
-		refusal{"circuit_breaker", c.CircuitBreaker, "leave it out"},
-		refusal{"health_checks", c.HealthChecks, "use load_balancing.retries to pass by a server that is down, and max_requests of each upstream"},
-		refusal{"dynamic_upstreams", c.DynamicUpstreams, "list the upstreams, or use placeholders in dial"},
-		refusal{"handle_response", c.HandleResponse, "leave it out"},
-	)
 }
 
 func (c *Config) warn(env *module.Env) {

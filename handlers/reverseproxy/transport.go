@@ -2,21 +2,25 @@ package reverseproxy
 
 import (
 	"fmt"
-	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
-// TransportConfig is the transport http: HTTP/1.1 or HTTP/2 in clear text. Handlers with equal settings share their
-// connections, and an edit that leaves the settings as they are leaves the connections open.
+// TransportConfig is the transport http: HTTP/1.1 or HTTP/2, with TLS or in clear text. Handlers with equal settings
+// share their connections, and an edit that leaves the settings as they are leaves the connections open.
 type TransportConfig struct {
-	// Resolver is not supported yet.
-	Resolver Later `json:"resolver"`
-	// TLS is not supported yet.
-	TLS Later `json:"tls"`
+	// Resolver is who is asked for the addresses of upstreams. Default: the system. Nothing is remembered: a name is looked
+	// up for each new connection.
+	Resolver ResolverConfig `json:"resolver"`
+	// TLS speaks TLS to the upstreams, with the settings in it; {} is enough. The Host of requests is then the upstream's
+	// address, unless headers.request sets it. Default: clear text.
+	TLS *TransportTLS `json:"tls"`
 	// KeepAlive is how connections are kept for the next request.
 	KeepAlive KeepAlive `json:"keep_alive"`
 	// Compression asks the upstream for gzip where the client does not say what it accepts, and decompresses the answer.
@@ -25,12 +29,14 @@ type TransportConfig struct {
 	// MaxConnsPerHost bounds the connections to one upstream: dialling, busy and idle. Requests above it wait. Default: 0, no
 	// limit.
 	MaxConnsPerHost int `json:"max_conns_per_host" check:"min=0"`
-	// ProxyProtocol is not supported yet.
-	ProxyProtocol Later `json:"proxy_protocol"`
-	// ForwardProxyURL is not supported yet.
-	ForwardProxyURL Later `json:"forward_proxy_url"`
-	// NetworkProxy is not supported yet.
-	NetworkProxy Later `json:"network_proxy"`
+	// ProxyProtocol begins each connection with a header of the PROXY protocol that names the client, so that connections
+	// are shared only by requests of one client address: v1 or v2. Default: none.
+	ProxyProtocol string `json:"proxy_protocol"`
+	// ForwardProxyURL is the older way to write network_proxy with the source url.
+	ForwardProxyURL string `json:"forward_proxy_url"`
+	// NetworkProxy is the forward proxy between sluice and the upstreams. Default: what HTTP_PROXY, HTTPS_PROXY and NO_PROXY in
+	// the environment of the process say.
+	NetworkProxy module.Ref[NetworkProxy] `json:"network_proxy" module:"caddy.network_proxy" inline:"from"`
 	// DialTimeout bounds the making of a connection, name resolution included. Default: 3s.
 	DialTimeout module.Duration `json:"dial_timeout"`
 	// DialFallbackDelay is the head start that IPv6 has over IPv4; negative turns the race off. Default: 300ms.
@@ -50,11 +56,18 @@ type TransportConfig struct {
 	ReadTimeout module.Duration `json:"read_timeout" check:"min=0"`
 	// WriteTimeout bounds each single write to a TCP connection. Default: 0, none.
 	WriteTimeout module.Duration `json:"write_timeout" check:"min=0"`
-	// Versions is the HTTP versions to speak: 1.1, 2, h2c. In clear text 2 needs prior knowledge, so it is used only with h2c,
-	// and then always. Default: 1.1 and 2.
+	// Versions is the HTTP versions to speak: 1.1, 2, h2c. With TLS the two sides agree on 2 in the handshake. In clear text 2
+	// needs prior knowledge, so it is used only with h2c, and then always. Default: 1.1 and 2.
 	Versions []string `json:"versions"`
 	// LocalAddress is the address to connect from, as [network/]host[:port]. Default: the system's choice.
 	LocalAddress string `json:"local_address"`
+}
+
+// ResolverConfig is DNS servers.
+type ResolverConfig struct {
+	// Addresses is the servers, as [network/]host[:port]; each question goes to one of them, picked at random. Default: udp,
+	// port 53.
+	Addresses []string `json:"addresses"`
 }
 
 // KeepAlive is how connections to upstreams are kept.
@@ -71,62 +84,36 @@ type KeepAlive struct {
 	IdleTimeout module.Duration `json:"idle_timeout"`
 }
 
+const transportID = "http.reverse_proxy.transport.http"
+
 // TransportSpec describes the transport http.
 func TransportSpec() module.Spec {
-	return module.New("http.reverse_proxy.transport.http", "Speaks HTTP to upstreams.", &TransportConfig{Compression: true}, compileTransport,
+	return module.New(transportID, "Speaks HTTP to upstreams.", &TransportConfig{Compression: true}, compileTransport,
 		module.Examples(
 			module.Example{Title: "Give up sooner.", JSON: `{"protocol":"http","dial_timeout":"1s","response_header_timeout":"30s"}`},
 			module.Example{Title: "Speak HTTP/2 without TLS, as gRPC servers do.", JSON: `{"protocol":"http","versions":["h2c"]}`},
+			module.Example{Title: "Speak TLS, and take a server for the name that its certificate has.", JSON: `{"protocol":"http","tls":{"server_name":"app.internal"}}`},
+			module.Example{Title: "Tell the upstream who the client is, below HTTP.", JSON: `{"protocol":"http","proxy_protocol":"v2"}`},
 		),
 		module.Words(transportWords))
 }
 
-// httpTransport is a counted use of a shared transport.
-type httpTransport struct {
-	registry *upstream.Transports
-	options  upstream.HTTPOptions
-	shared   *upstream.HTTP // from Prepare on
-}
-
-// RoundTrip implements [upstream.Transport].
-func (t *httpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	return t.shared.RoundTrip(r)
-}
-
-func (t *httpTransport) acquire() (err error) {
-	t.shared, err = t.registry.Acquire(t.options)
-	return err
-}
-
-// release leaves shared in place for requests that let go of their generation.
-func (t *httpTransport) release() { t.registry.Release(t.shared) }
-
-func newTransport(env *module.Env, options upstream.HTTPOptions) upstream.Transport {
-	t := &httpTransport{registry: module.Service[*upstream.Transports](env), options: options}
-	env.Own(module.Acquired(t.acquire, t.release))
-	return t
-}
-
 func compileTransport(env *module.Env, c *TransportConfig) (upstream.Transport, error) {
-	if err := refuse(
-		refusal{"resolver", c.Resolver, "upstream names are resolved by the system; leave it out"},
-		refusal{"tls", c.TLS, "upstreams are spoken to in clear text; leave it out"},
-		refusal{"proxy_protocol", c.ProxyProtocol, "leave it out"},
-		refusal{"forward_proxy_url", c.ForwardProxyURL, "set HTTP_PROXY in the environment of the process instead"},
-		refusal{"network_proxy", c.NetworkProxy, "set HTTP_PROXY or NO_PROXY in the environment of the process instead"},
-	); err != nil {
-		return nil, err
+	t := &httpTransport{options: c.options(), globals: env.Globals()}
+	problems := c.readVersions(&t.options)
+	problems = append(problems, c.readResolver(&t.options)...)
+	problems = append(problems, c.readProxies(t)...)
+	if c.TLS != nil {
+		problems = append(problems, c.TLS.read(env, t).Under("/tls")...)
 	}
-	h2c, err := readVersions(c.Versions)
-	if err != nil {
-		return nil, err
+	if err := t.options.Validate(); err != nil {
+		problems = append(problems, module.Problem("/local_address", err.Error())...)
 	}
-	o := c.options()
-	o.H2C = h2c
-	if err := o.Validate(); err != nil {
-		return nil, module.Problem("/local_address", err.Error())
+	if len(problems) > 0 {
+		return nil, problems
 	}
-	return newTransport(env, o), nil
+	t.own(env)
+	return t, nil
 }
 
 // options merges the settings into the defaults. A zero stands for the default, as it always has.
@@ -160,19 +147,37 @@ func orDefault(d module.Duration, def time.Duration) time.Duration {
 	return time.Duration(d)
 }
 
-// readVersions reports whether HTTP/2 is spoken in clear text.
-func readVersions(versions []string) (h2c bool, err error) {
-	for i, v := range versions {
+// readVersions reads which versions of HTTP are spoken.
+func (c *TransportConfig) readVersions(o *upstream.HTTPOptions) (problems schema.Problems) {
+	two := len(c.Versions) == 0
+	for i, v := range c.Versions {
 		at := "/versions/" + strconv.Itoa(i)
 		switch v {
-		case "1.1", "2":
+		case "1.1":
+		case "2":
+			two = true
 		case "h2c":
-			h2c = true
+			two, o.H2C = true, true
 		case "3":
-			return false, module.Problem(at, "version 3 is not supported yet; it needs TLS to the upstream")
+			problems = append(problems, module.Problem(at, "version 3 is not supported yet; it comes with a later version of sluice")...)
 		default:
-			return false, module.Problem(at, fmt.Sprintf("unknown version %q; the versions are 1.1, 2, h2c and 3", v))
+			problems = append(problems, module.Problem(at, fmt.Sprintf("unknown version %q; the versions are 1.1, 2, h2c and 3", v))...)
 		}
 	}
-	return h2c, nil
+	o.HTTP1Only = !two
+	return problems
+}
+
+func (c *TransportConfig) readResolver(o *upstream.HTTPOptions) (problems schema.Problems) {
+	var servers []string
+	for i, text := range c.Resolver.Addresses {
+		server, err := upstream.ParseResolver(text)
+		if err != nil {
+			problems = append(problems, module.Problem("/resolver/addresses/"+strconv.Itoa(i), err.Error())...)
+		}
+		servers = append(servers, server)
+	}
+	slices.Sort(servers)
+	o.Resolvers = strings.Join(slices.Compact(servers), ",")
+	return problems
 }

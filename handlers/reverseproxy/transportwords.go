@@ -1,51 +1,76 @@
 package reverseproxy
 
 import (
+	"maps"
+
+	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 )
 
+// transportReading is the transport http while it is read.
+type transportReading struct {
+	TransportConfig
+	u *module.Use
+}
+
 // transportWords reads the transport http.
-func transportWords(_ *module.Use, d *caddyfile.Dispenser) (any, error) {
+func transportWords(u *module.Use, d *caddyfile.Dispenser) (any, error) {
 	d.Next()
 	if d.NextArg() {
 		return nil, d.ArgErr()
 	}
-	c := &TransportConfig{Compression: true}
+	c := &transportReading{TransportConfig: TransportConfig{Compression: true}, u: u}
 	if err := transportLines.Parse(d, c); err != nil {
 		return nil, err
 	}
-	return c, nil
+	return c.node()
+}
+
+// node writes what was read. The settings of TLS are written by themselves, since {} says something too.
+func (c *transportReading) node() (*config.Node, error) {
+	tls := c.TLS
+	c.TLS = nil
+	n, err := c.u.Table().Encode(transportID, &c.TransportConfig)
+	if err != nil || tls == nil {
+		return n, err
+	}
+	settings, err := c.u.Table().Encode(transportID, tls)
+	if err != nil {
+		return nil, err
+	}
+	members := maps.Collect(n.Members())
+	members["tls"] = settings
+	return config.NewObject(members), nil
 }
 
 var (
-	readBuffer       = caddyfile.Size(func(c *TransportConfig) *int { return &c.ReadBufferSize })
-	writeBuffer      = caddyfile.Size(func(c *TransportConfig) *int { return &c.WriteBufferSize })
-	idleConns        = caddyfile.Int(func(c *TransportConfig) *int { return &c.KeepAlive.MaxIdleConns })
-	idleConnsPerHost = caddyfile.Int(func(c *TransportConfig) *int { return &c.KeepAlive.MaxIdleConnsPerHost })
-	idleTimeout      = caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.KeepAlive.IdleTimeout })
+	readBuffer       = caddyfile.Size(func(c *transportReading) *int { return &c.ReadBufferSize })
+	writeBuffer      = caddyfile.Size(func(c *transportReading) *int { return &c.WriteBufferSize })
+	idleConns        = caddyfile.Int(func(c *transportReading) *int { return &c.KeepAlive.MaxIdleConns })
+	idleConnsPerHost = caddyfile.Int(func(c *transportReading) *int { return &c.KeepAlive.MaxIdleConnsPerHost })
+	idleTimeout      = caddyfile.Duration(func(c *transportReading) *module.Duration { return &c.KeepAlive.IdleTimeout })
 )
 
 // transportLines is what the block of the transport http may hold.
-var transportLines = caddyfile.Options[TransportConfig]{
-	Other: func(_ *TransportConfig, d *caddyfile.Dispenser) (bool, error) { return laterTransport.refuseLine(d) },
-	Lines: []caddyfile.Option[TransportConfig]{
+var transportLines = caddyfile.Options[transportReading]{
+	Lines: []caddyfile.Option[transportReading]{
 		{Name: "read_buffer", Args: one, Set: readBuffer},
 		{Name: "read_buffer_size", Now: "read_buffer", Args: one, Set: readBuffer},
 		{Name: "write_buffer", Args: one, Set: writeBuffer},
 		{Name: "write_buffer_size", Now: "write_buffer", Args: one, Set: writeBuffer},
-		{Name: "read_timeout", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.ReadTimeout })},
-		{Name: "write_timeout", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.WriteTimeout })},
-		{Name: "max_response_header", Args: one, Set: caddyfile.Size(func(c *TransportConfig) *int64 { return &c.MaxResponseHeaderSize })},
+		{Name: "read_timeout", Args: one, Set: caddyfile.Duration(func(c *transportReading) *module.Duration { return &c.ReadTimeout })},
+		{Name: "write_timeout", Args: one, Set: caddyfile.Duration(func(c *transportReading) *module.Duration { return &c.WriteTimeout })},
+		{Name: "max_response_header", Args: one, Set: caddyfile.Size(func(c *transportReading) *int64 { return &c.MaxResponseHeaderSize })},
 
-		{Name: "dial_timeout", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.DialTimeout })},
-		{Name: "dial_fallback_delay", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.DialFallbackDelay })},
-		{Name: "response_header_timeout", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.ResponseHeaderTimeout })},
-		{Name: "expect_continue_timeout", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.ExpectContinueTimeout })},
+		{Name: "dial_timeout", Args: one, Set: caddyfile.Duration(func(c *transportReading) *module.Duration { return &c.DialTimeout })},
+		{Name: "dial_fallback_delay", Args: one, Set: caddyfile.Duration(func(c *transportReading) *module.Duration { return &c.DialFallbackDelay })},
+		{Name: "response_header_timeout", Args: one, Set: caddyfile.Duration(func(c *transportReading) *module.Duration { return &c.ResponseHeaderTimeout })},
+		{Name: "expect_continue_timeout", Args: one, Set: caddyfile.Duration(func(c *transportReading) *module.Duration { return &c.ExpectContinueTimeout })},
 
 		{Name: "keepalive", Args: one, Set: readKeepAlive},
 		{Name: "idle_conn_timeout", Now: "keepalive", Args: one, Set: idleTimeout},
-		{Name: "keepalive_interval", Args: one, Set: caddyfile.Duration(func(c *TransportConfig) *module.Duration { return &c.KeepAlive.ProbeInterval })},
+		{Name: "keepalive_interval", Args: one, Set: caddyfile.Duration(func(c *transportReading) *module.Duration { return &c.KeepAlive.ProbeInterval })},
 		{Name: "keepalive_idle_conns", Args: one, Set: idleConns},
 		{Name: "max_idle_conns", Now: "keepalive_idle_conns", Args: one, Set: idleConns},
 		{Name: "keepalive_idle_conns_per_host", Args: one, Set: idleConnsPerHost},
@@ -53,13 +78,28 @@ var transportLines = caddyfile.Options[TransportConfig]{
 
 		{Name: "versions", Args: caddyfile.AtLeast(1), Set: readVersionWords},
 		{Name: "compression", Args: one, Set: readCompression},
-		{Name: "max_conns_per_host", Args: one, Set: caddyfile.Int(func(c *TransportConfig) *int { return &c.MaxConnsPerHost })},
-		{Name: "local_address", Args: one, Set: caddyfile.String(func(c *TransportConfig) *string { return &c.LocalAddress })},
+		{Name: "max_conns_per_host", Args: one, Set: caddyfile.Int(func(c *transportReading) *int { return &c.MaxConnsPerHost })},
+		{Name: "local_address", Args: one, Set: caddyfile.String(func(c *transportReading) *string { return &c.LocalAddress })},
+		{Name: "resolvers", Args: caddyfile.AtLeast(1), Set: caddyfile.Strings(func(c *transportReading) *[]string { return &c.Resolver.Addresses })},
+		{Name: "proxy_protocol", Args: one, Set: readProxyProtocol},
+		{Name: "network_proxy", Args: caddyfile.AtLeast(1), Block: true, Once: "network_proxy already specified", Set: readNetworkProxy},
+		{Name: "forward_proxy_url", Now: "network_proxy url", Args: one, Once: "forward_proxy_url already specified", Set: readForwardProxyURL},
+
+		{Name: "tls", Set: func(c *transportReading, _ *caddyfile.Dispenser, _ []caddyfile.Token) error { c.tls(); return nil }},
+		{Name: "tls_client_auth", Args: caddyfile.Between(1, 2), Set: readClientAuth},
+		{Name: "tls_insecure_skip_verify", Set: caddyfile.Flag(func(c *transportReading) *bool { return &c.tls().InsecureSkipVerify })},
+		{Name: "tls_curves", Args: caddyfile.AtLeast(1), Set: caddyfile.Strings(func(c *transportReading) *[]string { return &c.tls().Curves })},
+		{Name: "tls_timeout", Args: one, Set: caddyfile.Duration(func(c *transportReading) *module.Duration { return &c.tls().HandshakeTimeout })},
+		{Name: "tls_trusted_ca_certs", Now: "tls_trust_pool file", Args: caddyfile.AtLeast(1), Set: readTrustedCerts},
+		{Name: "tls_trust_pool", Args: caddyfile.AtLeast(1), Block: true, Once: "tls_trust_pool already specified", Set: readTrustPool},
+		{Name: "tls_server_name", Args: one, Set: caddyfile.String(func(c *transportReading) *string { return &c.tls().ServerName })},
+		{Name: "tls_renegotiation", Args: one, Set: readRenegotiation},
+		{Name: "tls_except_ports", Args: caddyfile.AtLeast(1), Set: caddyfile.Strings(func(c *transportReading) *[]string { return &c.tls().ExceptPorts })},
 	},
 }
 
 // readKeepAlive reads "off" or how long an idle connection is kept.
-func readKeepAlive(c *TransportConfig, d *caddyfile.Dispenser, args []caddyfile.Token) error {
+func readKeepAlive(c *transportReading, d *caddyfile.Dispenser, args []caddyfile.Token) error {
 	if args[0].Text == "off" {
 		c.KeepAlive.Enabled = new(bool)
 		return nil
@@ -68,7 +108,7 @@ func readKeepAlive(c *TransportConfig, d *caddyfile.Dispenser, args []caddyfile.
 }
 
 // readVersionWords takes the versions of the last line.
-func readVersionWords(c *TransportConfig, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
+func readVersionWords(c *transportReading, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
 	c.Versions = nil
 	for _, a := range args {
 		c.Versions = append(c.Versions, a.Text)
@@ -77,7 +117,7 @@ func readVersionWords(c *TransportConfig, _ *caddyfile.Dispenser, args []caddyfi
 }
 
 // readCompression reads "off"; any other word has always been taken for the default.
-func readCompression(c *TransportConfig, d *caddyfile.Dispenser, args []caddyfile.Token) error {
+func readCompression(c *transportReading, d *caddyfile.Dispenser, args []caddyfile.Token) error {
 	switch args[0].Text {
 	case "off":
 		c.Compression = false

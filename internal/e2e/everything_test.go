@@ -24,8 +24,6 @@ import (
 // document can use them. TestEverythingRefused makes sure of that.
 var refusedFields = []string{
 	"http.server/tls_connection_policies",
-	"http.handlers.reverse_proxy/dynamic_upstreams",
-	"http.handlers.reverse_proxy/handle_response",
 }
 
 // unusable fields belong to modules of which there are none so far.

@@ -1,0 +1,102 @@
+package reverseproxy
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/server/trust"
+	"github.com/sluiceproxy/sluice/upstream"
+)
+
+// httpTransport is a counted use of a shared transport, with what each request may add to it.
+type httpTransport struct {
+	registry *upstream.Transports
+	options  upstream.HTTPOptions
+	roots    *trust.Pool // nil for what the options say
+	shared   *upstream.HTTP
+
+	serverName *vars.Text // with placeholders; nil without
+	proxy      NetworkProxy
+	globals    vars.Scope // for requests that come from no client
+	routed     bool       // requests ask for more than the options
+}
+
+func newTransport(env *module.Env, options upstream.HTTPOptions) upstream.Transport {
+	t := &httpTransport{options: options, globals: env.Globals()}
+	t.own(env)
+	return t
+}
+
+func (t *httpTransport) own(env *module.Env) {
+	t.registry = module.Service[*upstream.Transports](env)
+	t.routed = t.serverName != nil || t.proxy != nil || t.options.ProxyProtocol != 0
+	env.Own(module.Acquired(t.acquire, t.release))
+}
+
+// acquire takes the shared transport. The trust pool below this module is prepared by then.
+func (t *httpTransport) acquire() (err error) {
+	if t.roots != nil {
+		t.options.TLS.Roots, t.options.TLS.RootsKey = t.roots.CertPool(), t.roots.Key()
+	}
+	t.shared, err = t.registry.Acquire(t.options)
+	return err
+}
+
+// release leaves shared in place for requests that let go of their generation.
+func (t *httpTransport) release() { t.registry.Release(t.shared) }
+
+// Traits implements the optional method of [upstream.Transport].
+func (t *httpTransport) Traits() upstream.Traits {
+	return upstream.Traits{HostOfUpstream: t.options.TLS.Enabled}
+}
+
+// identity is equal for transports that send alike.
+func (t *httpTransport) identity() any {
+	type meaning struct {
+		shared *upstream.HTTP
+		name   string
+		proxy  NetworkProxy
+	}
+	m := meaning{shared: t.shared, proxy: t.proxy}
+	if t.serverName != nil {
+		m.name = t.serverName.String()
+	}
+	return m
+}
+
+// RoundTrip implements [upstream.Transport].
+func (t *httpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !t.routed {
+		return t.shared.RoundTrip(r)
+	}
+	to, err := t.route(r)
+	if err != nil {
+		return nil, err
+	}
+	return t.shared.Send(r, to)
+}
+
+// route is what a request asks of its connection. A request that comes from no client, as a health check does, has no
+// exchange.
+func (t *httpTransport) route(r *http.Request) (to upstream.Route, err error) {
+	scope := t.globals
+	x := handlers.Of(r)
+	if x != nil {
+		scope = x
+	}
+	if t.serverName != nil {
+		to.ServerName = t.serverName.Expand(scope, vars.All, "")
+	}
+	if t.options.ProxyProtocol != 0 && x != nil {
+		if to.Client, _ = x.ClientIP(); to.Client == "" {
+			return to, fmt.Errorf("the PROXY protocol needs the client's IP address, and the client %q has none", r.RemoteAddr)
+		}
+	}
+	if t.proxy != nil {
+		to.Proxy, to.Direct, err = t.proxy.ForwardProxy(scope)
+	}
+	return to, err
+}
