@@ -192,12 +192,19 @@ func (f *framer) takeField(line []byte) error {
 	return nil
 }
 
-// valueOf returns the value of a field line if it is of the name.
+// valueOf returns the value of a field line if it is of the name. With space before the colon, which some take for a
+// field of the name and others do not (RFC 9112 section 5.1), it is a value that nobody takes.
 func valueOf(line []byte, name string) ([]byte, bool) {
-	if len(line) <= len(name) || line[len(name)] != ':' || !bytes.EqualFold(line[:len(name)], []byte(name)) {
+	if len(line) <= len(name) || !bytes.EqualFold(line[:len(name)], []byte(name)) {
 		return nil, false
 	}
-	return bytes.Trim(line[len(name)+1:], " \t"), true
+	switch line[len(name)] {
+	case ':':
+		return bytes.Trim(line[len(name)+1:], " \t"), true
+	case ' ', '\t':
+		return line, true
+	}
+	return nil, false
 }
 
 func (f *framer) takeLength(value []byte) error {

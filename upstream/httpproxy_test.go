@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+	"github.com/sluiceproxy/sluice/server/trust/trusttest"
 )
 
 func quietLog() *log.Logger { return log.New(io.Discard, "", 0) }
@@ -30,16 +31,11 @@ type forwarder struct {
 	asked []string
 }
 
-func newForwarder(t *testing.T, secure bool, lead map[string]string) *forwarder {
+func newForwarder(t *testing.T, lead map[string]string) *forwarder {
 	t.Helper()
 	f := &forwarder{lead: lead}
 	f.Server = httptest.NewUnstartedServer(f)
 	f.Config.ErrorLog = quietLog()
-	if secure {
-		ca := newAuthority(t)
-		f.TLS = nil
-		_ = ca
-	}
 	f.Start()
 	t.Cleanup(f.Close)
 	return f
@@ -89,8 +85,8 @@ func parseURL(t *testing.T, text string) *url.URL {
 }
 
 func TestForwardProxy(t *testing.T) {
-	ca := newAuthority(t)
-	s, _ := secureServer(t, ca.issue("app.internal"), nil)
+	ca := trusttest.New(t)
+	s, _ := secureServer(t, ca.Issue("app.internal"), nil)
 	plain, _ := counting(t, listen(t, "tcp", "127.0.0.1:0"))
 	h2c := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }))
 	h2c.Config.Protocols = new(http.Protocols)
@@ -119,7 +115,7 @@ func TestForwardProxy(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := newForwarder(t, false, lead)
+			f := newForwarder(t, lead)
 			at := f.Listener.Addr().String()
 			seen := f.seen
 			if strings.HasPrefix(tt.proxy, "socks") {
@@ -166,8 +162,8 @@ func TestForwardProxy(t *testing.T) {
 
 // A proxy that refuses, or is not there, means that no request was sent.
 func TestForwardProxyThatFails(t *testing.T) {
-	f := newForwarder(t, false, map[string]string{"app.internal:443": "127.0.0.1:1"})
-	o := trusting(newAuthority(t))
+	f := newForwarder(t, map[string]string{"app.internal:443": "127.0.0.1:1"})
+	o := trusting(trusttest.New(t))
 	ts := NewTransports(TransportsConfig{})
 	h := acquireHTTP(t, ts, o)
 	defer ts.Release(h)
@@ -183,7 +179,7 @@ func TestForwardProxyThatFails(t *testing.T) {
 
 // The way to a proxy can be secured too.
 func TestForwardProxyOverTLS(t *testing.T) {
-	f := newForwarder(t, false, nil)
+	f := newForwarder(t, nil)
 	tlsProxy := httptest.NewUnstartedServer(f)
 	tlsProxy.Config.ErrorLog = quietLog()
 	tlsProxy.StartTLS()
@@ -262,7 +258,7 @@ func (s *socksProxy) serve(c net.Conn) {
 	io.Copy(c, back)
 }
 
-// proxied is an upstream behind the PROXY protocol: it takes the header of each connection off and notes it.
+// proxiedListener is an upstream behind the PROXY protocol: it takes the header of each connection off and notes it.
 type proxiedListener struct {
 	net.Listener
 	version int
@@ -299,7 +295,7 @@ func (l *proxiedListener) Accept() (net.Conn, error) {
 
 // S28, and the shape of the headers (HT-7, HT-8).
 func TestProxyProtocol(t *testing.T) {
-	ca := newAuthority(t)
+	ca := trusttest.New(t)
 	headers := map[int]map[string]string{
 		1: {"203.0.113.7": "PROXY TCP4 203.0.113.7 0.0.0.0 0 0", "2001:db8::7": "PROXY TCP6 2001:db8::7 :: 0 0", "": "PROXY UNKNOWN"},
 		2: {"203.0.113.7": "2111 cb007107000000000" + "0000000", "2001:db8::7": "2121 20010db8000000000000000000000007" + strings.Repeat("0", 40), "": "2000 "},
@@ -321,7 +317,7 @@ func TestProxyProtocol(t *testing.T) {
 				case "h2":
 					s.EnableHTTP2 = true
 					s.Config.Protocols = nil
-					c := ca.issue("127.0.0.1")
+					c := ca.Issue("127.0.0.1")
 					s.TLS = trustingServer(c)
 					s.StartTLS()
 					o.TLS = trusting(ca).TLS

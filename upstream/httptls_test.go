@@ -2,16 +2,10 @@ package upstream
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,64 +16,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/sluiceproxy/sluice/server/trust/trusttest"
 )
-
-// authority signs certificates for tests.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{t: t}
-	a.cert, a.key = a.make(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: "test authority"}})
-	return a
-}
-
-func (a *authority) make(c *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	c.SerialNumber = big.NewInt(time.Now().UnixNano())
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = c, key
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(raw)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert, key
-}
-
-// issue makes a certificate for names and addresses.
-func (a *authority) issue(names ...string) tls.Certificate {
-	c := &x509.Certificate{KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, Subject: pkix.Name{CommonName: names[0]}}
-	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			c.IPAddresses = append(c.IPAddresses, ip)
-		} else {
-			c.DNSNames = append(c.DNSNames, n)
-		}
-	}
-	cert, key := a.make(c)
-	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
-}
-
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
 
 // secureServer answers with what it saw of the connection. Its name is in cert.
 func secureServer(t *testing.T, cert tls.Certificate, adjust func(*httptest.Server)) (*httptest.Server, *atomic.Int64) {
@@ -110,9 +49,9 @@ func secureServer(t *testing.T, cert tls.Certificate, adjust func(*httptest.Serv
 }
 
 // trusting returns options that speak TLS and trust a.
-func trusting(a *authority) HTTPOptions {
+func trusting(a *trusttest.Authority) HTTPOptions {
 	o := DefaultHTTPOptions()
-	o.TLS = TLSOptions{Enabled: true, Roots: a.pool(), RootsKey: "a"}
+	o.TLS = TLSOptions{Enabled: true, Roots: a.Pool(), RootsKey: "a"}
 	return o
 }
 
@@ -142,11 +81,11 @@ func send(t *testing.T, h *HTTP, dial string, to Route, header ...string) (strin
 }
 
 func TestTLSToUpstreams(t *testing.T) {
-	ca := newAuthority(t)
-	s, _ := secureServer(t, ca.issue("127.0.0.1", "app.internal"), func(s *httptest.Server) { s.TLS.ClientAuth = tls.RequestClientCert })
+	ca := trusttest.New(t)
+	s, _ := secureServer(t, ca.Issue("127.0.0.1", "app.internal"), func(s *httptest.Server) { s.TLS.ClientAuth = tls.RequestClientCert })
 	dial := s.Listener.Addr().String()
-	mine := ca.issue("me.test")
-	other := newAuthority(t)
+	mine := ca.Issue("me.test")
+	other := trusttest.New(t)
 	tests := []struct {
 		name   string
 		change func(o *HTTPOptions)
@@ -158,9 +97,9 @@ func TestTLSToUpstreams(t *testing.T) {
 		{name: "server name", change: func(o *HTTPOptions) { o.TLS.ServerName = "app.internal" }, want: "HTTP/2.0 sni=app.internal host=client.test"},
 		{name: "server name of the route", to: Route{ServerName: "app.internal"}, want: "HTTP/2.0 sni=app.internal"},
 		{name: "wrong name", change: func(o *HTTPOptions) { o.TLS.ServerName = "other.internal" }},
-		{name: "wrong authority", change: func(o *HTTPOptions) { o.TLS.Roots = other.pool() }},
+		{name: "wrong authority", change: func(o *HTTPOptions) { o.TLS.Roots = other.Pool() }},
 		{name: "system", change: func(o *HTTPOptions) { o.TLS.Roots = nil }},
-		{name: "insecure", change: func(o *HTTPOptions) { o.TLS.Roots, o.TLS.Insecure = other.pool(), true }, want: "HTTP/2.0"},
+		{name: "insecure", change: func(o *HTTPOptions) { o.TLS.Roots, o.TLS.Insecure = other.Pool(), true }, want: "HTTP/2.0"},
 		{name: "1.1 only", change: func(o *HTTPOptions) { o.HTTP1Only = true }, want: "HTTP/1.1 sni="},
 		{name: "h2c is h2 over TLS", change: func(o *HTTPOptions) { o.H2C = true }, want: "HTTP/2.0"},
 		{name: "upgrade", header: []string{"Connection", "Upgrade", "Upgrade", "websocket"}, want: "HTTP/1.1 sni="},
@@ -188,9 +127,9 @@ func TestTLSToUpstreams(t *testing.T) {
 }
 
 func TestTLSOverOtherNetworks(t *testing.T) {
-	ca := newAuthority(t)
+	ca := trusttest.New(t)
 	path := filepath.Join(t.TempDir(), "a.sock")
-	s, _ := secureServer(t, ca.issue("app.internal"), func(s *httptest.Server) { s.Listener.Close(); s.Listener = listen(t, "unix", path) })
+	s, _ := secureServer(t, ca.Issue("app.internal"), func(s *httptest.Server) { s.Listener.Close(); s.Listener = listen(t, "unix", path) })
 	ts := NewTransports(TransportsConfig{})
 	h := acquireHTTP(t, ts, trusting(ca))
 	defer ts.Release(h)
@@ -206,8 +145,8 @@ func TestTLSOverOtherNetworks(t *testing.T) {
 // Connections are shared by requests that want the same name, and by no others (quirk 23).
 func TestServerNamesHaveConnectionsOfTheirOwn(t *testing.T) {
 	for _, http1 := range []bool{false, true} {
-		ca := newAuthority(t)
-		s, conns := secureServer(t, ca.issue("a.test", "b.test"), nil)
+		ca := trusttest.New(t)
+		s, conns := secureServer(t, ca.Issue("a.test", "b.test"), nil)
 		o := trusting(ca)
 		o.HTTP1Only = http1
 		ts := NewTransports(TransportsConfig{})
@@ -227,8 +166,8 @@ func TestServerNamesHaveConnectionsOfTheirOwn(t *testing.T) {
 }
 
 func TestExceptPorts(t *testing.T) {
-	ca := newAuthority(t)
-	s, _ := secureServer(t, ca.issue("127.0.0.1"), nil)
+	ca := trusttest.New(t)
+	s, _ := secureServer(t, ca.Issue("127.0.0.1"), nil)
 	plain, _ := counting(t, listen(t, "tcp", "127.0.0.1:0"))
 	_, port, _ := net.SplitHostPort(plain.Listener.Addr().String())
 	o := trusting(ca)
@@ -264,7 +203,7 @@ func TestHandshakeTimeout(t *testing.T) {
 			defer c.Close()
 		}
 	}()
-	o := trusting(newAuthority(t))
+	o := trusting(trusttest.New(t))
 	o.TLS.HandshakeTimeout = 20 * time.Millisecond
 	ts := NewTransports(TransportsConfig{})
 	h := acquireHTTP(t, ts, o)
@@ -278,7 +217,7 @@ func TestHandshakeTimeout(t *testing.T) {
 
 // Options of one meaning are one transport, however they were made.
 func TestTransportsAreKeyedByMeaning(t *testing.T) {
-	ca := newAuthority(t)
+	ca := trusttest.New(t)
 	ts := NewTransports(TransportsConfig{})
 	a, b := acquireHTTP(t, ts, trusting(ca)), acquireHTTP(t, ts, trusting(ca))
 	if a != b {
@@ -323,8 +262,8 @@ func names(lead map[string]string, dialled *[]string) DialFunc {
 
 // A name is verified without the dot at its end, in which names of DNS records have one.
 func TestNameWithDot(t *testing.T) {
-	ca := newAuthority(t)
-	s, _ := secureServer(t, ca.issue("app.internal"), nil)
+	ca := trusttest.New(t)
+	s, _ := secureServer(t, ca.Issue("app.internal"), nil)
 	ts := NewTransports(TransportsConfig{Dial: names(map[string]string{"app.internal.:443": s.Listener.Addr().String()}, nil)})
 	h := acquireHTTP(t, ts, trusting(ca))
 	defer ts.Release(h)

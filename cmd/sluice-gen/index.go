@@ -15,7 +15,7 @@ func (b *book) index() string {
 	var order []string
 	for _, id := range b.table.IDs() {
 		namespace, _ := namespaceOf(id)
-		if len(b.places[namespace]) == 0 || len(b.places[id]) > 0 || id == rootModule {
+		if len(b.places[namespace]) == 0 || len(b.places["="+id]) > 0 || id == rootModule {
 			namespace = "-"
 		}
 		if groups[namespace] == nil {

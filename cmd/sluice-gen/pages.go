@@ -19,7 +19,8 @@ type book struct {
 	table    *module.Table
 	comments map[string]string
 	refused  map[string]string
-	// places says where the modules of a namespace, or a fixed module, stand.
+	// places says where the modules of a namespace stand, or a fixed one, whose key
+	// begins with "=".
 	places map[string][]place
 	shape  shaper
 }
@@ -39,7 +40,7 @@ func newBook(table *module.Table, comments, refused map[string]string) *book {
 		slotsIn(t, s, "", func(path string, sl slot) {
 			key := sl.namespace
 			if sl.fixed != "" {
-				key = sl.fixed
+				key = "=" + sl.fixed
 			}
 			b.places[key] = append(b.places[key], place{id, path, sl})
 		})
@@ -71,6 +72,16 @@ var kinds = map[string][3]string{
 	"caddy.logging.encoders":                {"a log encoder", "log encoders", "Log encoders"},
 	"http.reverse_proxy.selection_policies": {"a selection policy", "selection policies", "Selection policies of reverse_proxy"},
 	"http.reverse_proxy.transport":          {"a transport", "transports", "Transports of reverse_proxy"},
+	"http.reverse_proxy.upstreams":          {"a source of upstreams", "sources of upstreams", "Sources of upstreams"},
+	"http.reverse_proxy.circuit_breakers":   {"a circuit breaker", "circuit breakers", "Circuit breakers of reverse_proxy"},
+	"http.encoders":                         {"an encoder", "encoders", "Encoders of responses"},
+	"http.precompressed":                    {"a precompressed format", "precompressed formats", "Precompressed formats"},
+	"http.authentication.providers":         {"a provider", "providers", "Providers of authentication"},
+	"http.authentication.hashes":            {"a hash algorithm", "hash algorithms", "Hash algorithms"},
+	"caddy.listeners":                       {"a listener wrapper", "listener wrappers", "Listener wrappers"},
+	"caddy.logging.encoders.filter":         {"a log filter", "log filters", "Log filters"},
+	"tls.ca_pool.source":                    {"a source of CA certificates", "sources of CA certificates", "Sources of CA certificates"},
+	"caddy.network_proxy":                   {"a network proxy", "network proxies", "Network proxies"},
 }
 
 func kindOf(namespace string) [3]string {
@@ -98,8 +109,19 @@ func (b *book) slotPhrase(several bool) func(slot) string {
 		if several {
 			text = k[1]
 		}
+		if !b.ships(s.namespace) {
+			return text + ", of which none comes with the program"
+		}
 		return "[" + text + "](index.md#" + anchor(k[2]) + ")"
 	}
+}
+
+// ships reports whether a namespace has modules.
+func (b *book) ships(namespace string) bool {
+	return slices.ContainsFunc(b.table.IDs(), func(id string) bool {
+		of, _ := namespaceOf(id)
+		return of == namespace
+	})
 }
 
 // pages returns the text of all pages by file name.
@@ -162,7 +184,7 @@ func (b *book) where(id string) string {
 		return "This is the document itself, what `/config/` is."
 	}
 	namespace, name := namespaceOf(id)
-	list := b.places[id]
+	list := b.places["="+id]
 	if len(list) == 0 {
 		list = b.places[namespace]
 	}

@@ -14,7 +14,7 @@ func (p *program) newAdapter() (*adapt.Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder(), Refused: standard.RefusedDirectives()}), nil
+	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder(), Directives: standard.Directives(), Refused: standard.RefusedDirectives()}), nil
 }
 
 // apiAdapter adapts what is sent to the admin API. It implements admin.Adapter.

@@ -10,7 +10,9 @@ import (
 	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/authentication"
+	"github.com/sluiceproxy/sluice/handlers/mirror"
 	"github.com/sluiceproxy/sluice/handlers/ratelimit"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/dynamic"
 	"github.com/sluiceproxy/sluice/handlers/standard"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/internal/metrics"
@@ -68,6 +70,8 @@ func (p *program) newWorld() (*world, error) {
 	module.Provide(w.services, w.telemetry)
 	module.Provide(w.services, authentication.NewGate(0))
 	module.Provide(w.services, ratelimit.NewZones(w.metrics))
+	module.Provide(w.services, mirror.NewCopies(w.metrics))
+	module.Provide(w.services, dynamic.NewCache(w.pool, dynamic.Options{}))
 	module.Provide(w.services, upstream.NewTransports(upstream.TransportsConfig{Proxy: http.ProxyFromEnvironment}))
 	return w, nil
 }

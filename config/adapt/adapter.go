@@ -17,6 +17,9 @@ type Words struct {
 	// Order is the names of directives that make handlers, in the order in which
 	// they run. It may hold directives that do not exist yet.
 	Order []string
+	// Directives are those that belong to no module, because they stand for
+	// several.
+	Directives []module.Directive
 	// Refused is directives and global options that are known but not available
 	// yet, each with what its user should know.
 	Refused map[string]string
@@ -42,6 +45,9 @@ func New(table *module.Table, words Words) *Adapter {
 	}
 	for i := range siteDirectives {
 		a.directives[siteDirectives[i].Name] = &siteDirectives[i]
+	}
+	for i := range words.Directives {
+		a.directives[words.Directives[i].Name] = &words.Directives[i]
 	}
 	a.names = slices.Sorted(maps.Keys(a.directives))
 	return a

@@ -4,9 +4,12 @@ package intercept
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
+	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/route"
@@ -34,7 +37,19 @@ func Spec() module.Spec {
 
 type handler struct{ responses route.Responses }
 
-func compile(_ *module.Env, cfg *Config) (handlers.Handler, error) {
+func compile(env *module.Env, cfg *Config) (handlers.Handler, error) {
+	for i, e := range cfg.HandleResponse {
+		at := config.JoinPointer("/handle_response", strconv.Itoa(i), "status_code")
+		status := string(e.StatusCode)
+		if status == "" || strings.Contains(status, "{") {
+			continue
+		}
+		if n, err := strconv.Atoi(status); err != nil || n != 0 && (n < 200 || n > 999) {
+			env.Warn(at, fmt.Sprintf("%q is not a status from 200 to 999: responses that match will have status 500", status))
+		} else if e.Routes.Set() {
+			env.Warn(at, "it has no effect beside routes")
+		}
+	}
 	return &handler{route.CompileResponses(cfg.HandleResponse)}, nil
 }
 

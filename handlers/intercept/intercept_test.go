@@ -72,6 +72,18 @@ func TestEntries(t *testing.T) {
 	}
 }
 
+func TestWarnings(t *testing.T) {
+	for entry, want := range map[string]int{
+		`{"status_code":"@x"}`: 1, `{"status_code":99}`: 1, `{"status_code":1000}`: 1, `{"status_code":true}`: 1, `{"status_code":200,"routes":[]}`: 1,
+		`{"status_code":200}`: 0, `{"status_code":"{http.vars.x}"}`: 0, `{"status_code":0}`: 0, `{"routes":[]}`: 0, `{}`: 0,
+	} {
+		s := handlertest.New(t, `{"routes":[{"handle":[{"handler":"intercept","handle_response":[`+entry+`]}]}]}`, specs(nil)...)
+		if got := s.Warnings(); len(got) != want || want > 0 && got[0].Pointer != "/routes/0/handle/0/handle_response/0/status_code" {
+			t.Errorf("%s: %v", entry, got)
+		}
+	}
+}
+
 func TestErrorsAreNotIntercepted(t *testing.T) {
 	var got error
 	s := handlertest.New(t, `{"routes":[{"handle":[{"handler":"intercept","handle_response":[{"status_code":200}]},{"handler":"f"}]}]}`,

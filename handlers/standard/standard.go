@@ -21,10 +21,12 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/match"
 	"github.com/sluiceproxy/sluice/handlers/match/expression"
 	"github.com/sluiceproxy/sluice/handlers/metricshandler"
+	"github.com/sluiceproxy/sluice/handlers/mirror"
 	"github.com/sluiceproxy/sluice/handlers/push"
 	"github.com/sluiceproxy/sluice/handlers/ratelimit"
 	"github.com/sluiceproxy/sluice/handlers/requestbody"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/fastcgi"
 	"github.com/sluiceproxy/sluice/handlers/rewrite"
 	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/handlers/setvars"
@@ -37,6 +39,7 @@ import (
 	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/sluiceproxy/sluice/server/logs/filtermod"
 	"github.com/sluiceproxy/sluice/server/proxyprotocol"
+	"github.com/sluiceproxy/sluice/server/trust"
 )
 
 // Specs lists every module but that of the admin endpoint, which stands on a
@@ -74,7 +77,10 @@ func Specs() []module.Spec {
 		},
 		copyresponse.Specs(),
 		[]module.Spec{metricshandler.Spec()},
+		[]module.Spec{mirror.Spec()},
 		reverseproxy.Specs(),
+		[]module.Spec{fastcgi.Spec()},
+		trust.Specs(),
 		fileserver.Specs(),
 		match.Specs(),
 		[]module.Spec{expression.Spec(), filematch.Spec()},
@@ -95,11 +101,10 @@ func Refused() map[string]string {
 	out["http.handlers.acme_server"] = http
 	out["http.matchers.tls"] = http
 	out["caddy.logging.cores.mock"] = "it is a core for tests only"
-	for _, name := range []string{"srv", "a", "multi"} {
-		out["http.reverse_proxy.upstreams."+name] = "list the upstreams in the document, and PATCH it when they change"
-	}
 	out["caddy.listeners.http_redirect"] = "it needs TLS, which comes with a later version"
+	for _, name := range []string{"pki_root", "pki_intermediate", "storage"} {
+		out["tls.ca_pool.source."+name] = "it needs the apps pki and tls, which come with a later version"
+	}
 	out["caddy.storage.file_system"] = "certificates come with a later version, and with them their storage"
-	out["http.reverse_proxy.transport.fastcgi"] = "only the http transport is available"
 	return out
 }

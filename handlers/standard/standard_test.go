@@ -11,7 +11,9 @@ import (
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/authentication"
+	"github.com/sluiceproxy/sluice/handlers/mirror"
 	"github.com/sluiceproxy/sluice/handlers/ratelimit"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/dynamic"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/internal/metrics"
 	"github.com/sluiceproxy/sluice/internal/telemetry"
@@ -45,6 +47,8 @@ func builder(t testing.TB, tb *module.Table) *module.Builder {
 	module.Provide(services, telemetry.New(telemetry.Config{}))
 	module.Provide(services, authentication.NewGate(0))
 	module.Provide(services, ratelimit.NewZones(registry))
+	module.Provide(services, mirror.NewCopies(registry))
+	module.Provide(services, dynamic.NewCache(upstream.NewPool(nil), dynamic.Options{}))
 	module.Provide(services, upstream.NewTransports(upstream.TransportsConfig{}))
 	return &module.Builder{Table: tb, Workers: 2, Sources: module.Sources{ReadFile: os.ReadFile, Globals: vars.NewGlobal(), Services: services}}
 }
@@ -81,7 +85,7 @@ func stripName(n *config.Node, id string) *config.Node {
 	name := id[strings.LastIndexByte(id, '.')+1:]
 	members := map[string]*config.Node{}
 	for k, v := range n.Members() {
-		if v.Kind() == config.String && v.Str() == name && slices.Contains([]string{"handler", "policy", "protocol", "source", "output", "format", "filter", "algorithm", "type", "from", "module", "wrapper"}, k) {
+		if v.Kind() == config.String && v.Str() == name && slices.Contains([]string{"handler", "policy", "protocol", "source", "output", "format", "filter", "algorithm", "type", "from", "provider", "module", "wrapper"}, k) {
 			continue
 		}
 		members[k] = v

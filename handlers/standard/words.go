@@ -1,5 +1,18 @@
 package standard
 
+import (
+	"slices"
+
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/forwardauth"
+	"github.com/sluiceproxy/sluice/handlers/phpfastcgi"
+)
+
+// Directives are the words of a Caddyfile that stand for several modules.
+func Directives() []module.Directive {
+	return slices.Concat(forwardauth.Directives(), phpfastcgi.Directives())
+}
+
 // DirectiveOrder is the order in which handlers run, whatever the order of their
 // directives in the text.
 func DirectiveOrder() []string {
@@ -10,7 +23,7 @@ func DirectiveOrder() []string {
 		"method", "rewrite", "uri", "try_files",
 		"rate_limit", "basicauth", "basic_auth", "forward_auth", "request_header", "encode", "push", "intercept", "templates",
 		"invoke", "handle", "handle_path", "route",
-		"abort", "error", "copy_response", "respond", "metrics", "reverse_proxy", "php_fastcgi", "file_server", "acme_server",
+		"abort", "error", "copy_response", "respond", "metrics", "mirror", "reverse_proxy", "php_fastcgi", "file_server", "acme_server",
 	}
 }
 

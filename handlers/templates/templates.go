@@ -24,6 +24,16 @@ import (
 // A template that fails gives error 500, and nothing of it is sent. A response of
 // more than 32 MiB is an error, and so is one that is only a range of a page.
 // Compressed responses are left alone.
+//
+// A template knows of the request .Req, .OriginalReq (before rewrites), .Host,
+// .RemoteIP, .ClientIP and .Cookie "name", and of the response .RespHeader with Add,
+// Set, Del and Get. Its functions, beside those of Go and all text functions of
+// Sprig 3.3, are: include "file" args... (a template, which sees .Args), import
+// "file" (its definitions), readFile, fileExists, fileStat and listFiles;
+// httpInclude "/uri" (what this site answers); placeholder "name", or ph, and env
+// "NAME"; markdown, splitFrontMatter (.Meta and .Body), stripHTML, pathEscape;
+// humanize "size" or "time" and the value; httpError status, which ends the page;
+// maybe "name" args..., which calls a function if there is one.
 type Config struct {
 	// FileRoot is the folder that file functions read below; placeholders are
 	// replaced. Default: {http.vars.root}, and the working directory if that is

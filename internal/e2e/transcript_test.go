@@ -192,16 +192,19 @@ func (s *story) file(t *testing.T, want bool, rest string) {
 	t.Helper()
 	name, text, _ := strings.Cut(rest, " ")
 	has := func() error {
+		var all []byte
 		names, err := filepath.Glob(filepath.Join(s.dir, name))
 		if err != nil {
 			return err
 		}
 		for _, name := range names {
-			if content, err := os.ReadFile(name); err == nil && strings.Contains(string(content), text) {
+			content, err := os.ReadFile(name)
+			all = append(all, content...)
+			if err == nil && strings.Contains(string(content), text) {
 				return nil
 			}
 		}
-		return fmt.Errorf("it is not in any of %v", names)
+		return fmt.Errorf("it is not in any of %v, which say\n%s", names, all)
 	}
 	if want {
 		poll(t, name+" to contain "+text, has)

@@ -22,7 +22,7 @@ var standardAdapter = sync.OnceValues(func() (*adapt.Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder(), Refused: standard.RefusedDirectives()}), nil
+	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder(), Directives: standard.Directives(), Refused: standard.RefusedDirectives()}), nil
 })
 
 // Adapter returns the adapter of everything that ships.
