@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -139,6 +140,18 @@ func TestListSorting(t *testing.T) {
 				t.Errorf("cookies %s, want %s", got, tc.remembered)
 			}
 		})
+	}
+	// Over TLS the cookies are for TLS only.
+	r := httptest.NewRequest("GET", "https://a.test/?sort=name&order=asc", nil)
+	rec := httptest.NewRecorder()
+	serve(t, browsing(dir, nil)).site.ServeHTTP(rec, r)
+	for _, c := range rec.Result().Cookies() {
+		if !c.Secure || !c.HttpOnly {
+			t.Errorf("over TLS: cookie %v", c)
+		}
+	}
+	if n := len(rec.Result().Cookies()); r.TLS == nil || n != 2 {
+		t.Errorf("over TLS: %d cookies", n)
 	}
 	// An unknown way leaves the items as the directory has them.
 	entries, err := os.Open(dir)

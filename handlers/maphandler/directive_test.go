@@ -59,8 +59,8 @@ func TestDirectiveErrors(t *testing.T) {
 		{"defaults twice", "map x {a} {\n\tdefault 1\n\tdefault 2\n}", "defaults already defined, at"},
 		{"too many defaults", "map x {a} {\n\tdefault 1 2\n}", "too many defaults"},
 		{"a short name", "map x {host}", "conflicts with a Caddyfile placeholder shorthand, at"},
-		{"a long name", "map x {a} {http.request.uri.path}", "destination {http.request.uri.path} conflicts with a Caddyfile placeholder shorthand, at"},
-		{"a short name without braces", "map x host", "destination host conflicts with a Caddyfile placeholder shorthand, at"},
+		{"a long name", "map x {a} {http.request.uri.path}", "destination {path} conflicts with a Caddyfile placeholder shorthand, at"},
+		{"a short name without braces", "map x host", "destination {host} conflicts with a Caddyfile placeholder shorthand, at"},
 		{"a block in a line", "map x {a} {\n\ty 1 {\n\t}\n}", "unexpected token '{'"},
 		{"not a number", "map x {a} {\n\ty NaN\n}", "NaN"},
 	} {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,12 +17,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sluiceproxy/sluice/config"
-	"github.com/sluiceproxy/sluice/config/adapt"
-	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
-	"github.com/sluiceproxy/sluice/handlers/standard"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy"
+	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/internal/metrics"
 	"github.com/sluiceproxy/sluice/server/logs"
@@ -30,15 +29,7 @@ import (
 
 func table(t testing.TB) *module.Table {
 	t.Helper()
-	specs := standard.Specs()
-	known := false
-	for _, s := range specs {
-		known = known || s.ID == Spec().ID
-	}
-	if !known {
-		specs = append(specs, Spec())
-	}
-	tb, err := module.NewTable(specs, nil)
+	tb, err := module.NewTable(slices.Concat([]module.Spec{Spec()}, reverseproxy.Specs(), route.Specs()), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -418,37 +409,6 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{`sluice_mirror_copies_total{outcome="answered"} 1`, `sluice_mirror_copies_total{outcome="skipped_large"} 1`, `sluice_mirror_held_bytes 7`} {
 		if !bytes.Contains(rec.Body.Bytes(), []byte(want)) {
 			t.Errorf("%s is missing", want)
-		}
-	}
-}
-
-func TestDirective(t *testing.T) {
-	a := adapt.New(table(t), adapt.Words{Order: append([]string{"mirror"}, standard.DirectiveOrder()...)})
-	parse := func(body string) (*adapt.Document, error) {
-		return a.Adapt(adapt.Source{Text: []byte(":80 {\n" + body + "\n}\n"), Env: caddyfile.Env{LookupEnv: func(string) (string, bool) { return "", false }}})
-	}
-	for _, tt := range []struct{ text, want string }{
-		{"mirror shadow:8080", `[{"handle":[{"handler":"mirror","upstreams":[{"dial":"shadow:8080"}]}]}]`},
-		{"mirror /api/* shadow unix//run/b.sock {\npercent 12.5%\nmax_body 4KiB\nmax_concurrent 3\nqueue 4\ntimeout 5s\n}",
-			`[{"match":[{"path":["/api/*"]}],"handle":[{"handler":"mirror","upstreams":[{"dial":"shadow:80"},{"dial":"unix//run/b.sock"}],"percent":12.5,"max_body":4096,"max_concurrent":3,"queue":4,"timeout":5000000000}]}]`},
-		{"mirror {\nto https://shadow\n}", `[{"handle":[{"handler":"mirror","upstreams":[{"dial":"shadow:443"}],"transport":{"protocol":"http","tls":{}}}]}]`},
-		{"mirror h2c://shadow:1 {\npercent 0\n}", `[{"handle":[{"handler":"mirror","upstreams":[{"dial":"shadow:1"}],"percent":0,"transport":{"protocol":"http","versions":["h2c","2"]}}]}]`},
-		{"mirror shadow:1 {\ntransport http {\ndial_timeout 1s\n}\n}", `[{"handle":[{"handler":"mirror","upstreams":[{"dial":"shadow:1"}],"transport":{"protocol":"http","dial_timeout":1000000000}}]}]`},
-	} {
-		doc, err := parse(tt.text)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		adapttest.Same(t, string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil)), tt.want)
-	}
-	for _, tt := range []struct{ text, want string }{
-		{"mirror", "mirror needs an upstream"}, {"mirror a:1-2", "a range of ports is not possible"}, {"mirror http://a https://b", "must use the same scheme"},
-		{"mirror a {\npercent x\n}", "bad percentage 'x'"}, {"mirror a {\npercentage 1\n}", "did you mean 'percent'?"}, {"mirror ws://a", "parsing upstream 'ws://a'"},
-		{"mirror https://a {\ntransport http\n}", "stands for a transport of its own"}, {"mirror a {\ntransport x\n}", "http.reverse_proxy.transport.x"},
-	} {
-		if _, err := parse(tt.text); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: %v lacks %s", tt.text, err, tt.want)
 		}
 	}
 }

@@ -150,6 +150,23 @@ func TestDirectiveTransport(t *testing.T) {
 		one("compression off", `"compression":false`),
 		one("max_conns_per_host 6\nlocal_address 10.20.0.9", `"max_conns_per_host":6,"local_address":"10.20.0.9"`),
 
+		one("resolvers 10.0.0.53 tcp/10.0.0.54\nresolvers 10.0.0.55", `"resolver":{"addresses":["10.0.0.53","tcp/10.0.0.54","10.0.0.55"]}`),
+		one("proxy_protocol v2", `"proxy_protocol":"v2"`),
+		one("network_proxy none", `"network_proxy":{"from":"none"}`),
+		one("network_proxy url http://proxy:3128", `"network_proxy":{"from":"url","url":"http://proxy:3128"}`),
+		one("forward_proxy_url http://proxy:3128", `"network_proxy":{"from":"url","url":"http://proxy:3128"}`),
+		one("tls", `"tls":{}`),
+		one("tls_insecure_skip_verify", `"tls":{"insecure_skip_verify":true}`),
+		one("tls_curves x25519\ntls_curves secp256r1", `"tls":{"curves":["x25519","secp256r1"]}`),
+		one("tls_timeout 4s\ntls_server_name {host}\ntls_renegotiation once\ntls_except_ports 80 8080",
+			`"tls":{"handshake_timeout":4000000000,"server_name":"{http.request.host}","renegotiation":"once","except_ports":["80","8080"]}`),
+		{proxy("https://orders"), `[{"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":"orders:443"}],"transport":{"protocol":"http","tls":{}}}]}]`},
+		{proxy("https://orders:9000", "transport http"), handler(`"transport":{"protocol":"http","tls":{}}`)},
+		{proxy("https://orders:9000", "transport http {", "tls_server_name inner", "dial_timeout 1s", "}"),
+			handler(`"transport":{"protocol":"http","tls":{"server_name":"inner"},"dial_timeout":1000000000}`)},
+		{proxy("https://orders:9000", "transport http {", "keepalive off", "}"),
+			handler(`"transport":{"protocol":"http","tls":{},"keep_alive":{"enabled":false}}`)},
+
 		// the older dialect
 		one("read_buffer_size 6KiB\nwrite_buffer_size 5k", `"read_buffer_size":6144,"write_buffer_size":5000`),
 		one("max_idle_conns 60\nmax_idle_conns_per_host 50\nidle_conn_timeout 40s", `"keep_alive":{"max_idle_conns":60,"max_idle_conns_per_host":50,"idle_timeout":40000000000}`),
@@ -356,6 +373,27 @@ func TestDirectiveErrorPlace(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in %s", want, got)
 		}
+	}
+}
+
+// What the transport cannot be, or cannot be together.
+func TestDirectiveTransportErrors(t *testing.T) {
+	in := func(upstreams string, lines ...string) string {
+		return ":80\n" + proxy(upstreams, append(append([]string{"transport http {"}, lines...), "}")...) + "\n"
+	}
+	for _, tt := range [][2]string{
+		{in("http://orders", "tls"), "upstream address scheme is HTTP but transport is configured for HTTP+TLS (HTTPS)"},
+		{in("orders", "tls x"), "wrong argument count"},
+		{in("orders", "tls_client_auth"), "wrong argument count"},
+		{in("orders", "tls_renegotiation always"), "renegotiation \"always\" is unknown"},
+		{in("orders", "proxy_protocol v3"), "invalid proxy protocol version 'v3'"},
+		{in("orders", "network_proxy ftp"), "caddy.network_proxy.ftp"},
+		{in("orders", "network_proxy none x"), "wrong argument count"},
+		{in("orders", "network_proxy none", "forward_proxy_url http://a"), "specified twice"},
+		{in("orders", "forward_proxy_url http://a", "network_proxy none"), "specified twice"},
+		{in("orders", "resolvers"), "wrong argument count"},
+	} {
+		adapttest.Fails(t, tt[0], tt[1])
 	}
 }
 

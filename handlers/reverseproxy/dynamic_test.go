@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -59,18 +60,21 @@ func (s *nameServer) start() {
 		s.t.Fatal(err)
 	}
 	s.address = packets.LocalAddr().String()
-	ready := make(chan struct{})
-	server := &dns.Server{PacketConn: packets, Handler: s, NotifyStartedFunc: func() { close(ready) }}
-	s.servers = append(s.servers, server)
-	go func() { _ = server.ActivateAndServe() }()
-	<-ready
+	s.serve(&dns.Server{PacketConn: packets, Handler: s})
 	stream, err := net.Listen("tcp", s.address)
 	if err != nil {
 		s.t.Skip("the port is taken for tcp:", err)
 	}
-	over := &dns.Server{Listener: stream, Handler: s}
-	s.servers = append(s.servers, over)
-	go func() { _ = over.ActivateAndServe() }()
+	s.serve(&dns.Server{Listener: stream, Handler: s})
+}
+
+// serve runs a server, and returns when it has started.
+func (s *nameServer) serve(server *dns.Server) {
+	ready := make(chan struct{})
+	server.NotifyStartedFunc = func() { close(ready) }
+	s.servers = append(s.servers, server)
+	go func() { _ = server.ActivateAndServe() }()
+	<-ready
 }
 
 func (s *nameServer) stop() {
@@ -462,7 +466,11 @@ func TestDynamicHostsAreShared(t *testing.T) {
 	full := w.build(nil, `{"upstreams":[{"dial":"127.0.0.1:`+port+`","max_requests":1}]}`).front(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() { found.get("/") })
-	<-running
+	select {
+	case <-running:
+	case <-time.After(10 * time.Second):
+		t.Error("the first request does not arrive")
+	}
 	full.get("/").want(t, 503, "")
 	if l := w.pool.List(); len(l) != 1 || l[0].NumRequests != 1 {
 		t.Errorf("hosts: %+v", l)

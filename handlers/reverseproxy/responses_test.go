@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -343,7 +342,7 @@ const upgrade = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: ch
 
 // RESP-11: a switch of protocols is a response like others, until it is copied.
 func TestHandleResponseSwitchingProtocols(t *testing.T) {
-	var closed sync.WaitGroup
+	var closed atomic.Int32
 	up := raw(t, func(c net.Conn, r *bufio.Reader) {
 		if _, err := readHead(r); err != nil {
 			return
@@ -353,9 +352,9 @@ func TestHandleResponseSwitchingProtocols(t *testing.T) {
 		if err == nil {
 			io.WriteString(c, "you said "+line)
 		}
-		closed.Done()
+		closed.Add(1)
 	})
-	for _, tt := range []struct{ entry, want string }{
+	for i, tt := range []struct{ entry, want string }{
 		{routes(`{"status_code":[101]}`, sayIt), "203"},
 		{`{"match":{"status_code":[1]},"status_code":410}`, "410"},
 		{`{}`, "200"},
@@ -363,7 +362,6 @@ func TestHandleResponseSwitchingProtocols(t *testing.T) {
 		{routes(`{"status_code":[101]}`, "copy_response"), "101"},
 		{`{"match":{"status_code":[2]},"status_code":410}`, "101"},
 	} {
-		closed.Add(1)
 		f := handling(t, up, "", tt.entry)
 		c, r := f.dial(upgrade)
 		res, err := http.ReadResponse(r, nil)
@@ -379,7 +377,7 @@ func TestHandleResponseSwitchingProtocols(t *testing.T) {
 				t.Errorf("%s: the tunnel gives %q, %v", tt.entry, line, err)
 			}
 		}
-		closed.Wait() // the upstream's connection ends whatever became of it
+		eventually(t, "the upstream's connection ends", func() bool { return closed.Load() == int32(i+1) })
 	}
 }
 

@@ -40,6 +40,13 @@ var (
 	longFunctions = map[string]string{}
 )
 
+// largePackages are packages that may be larger, each with the reason.
+var largePackages = map[string]int{
+	// The http transport and the selection policies leave for folders of their own
+	// with issue 5, which is under way; then this line goes.
+	"handlers/reverseproxy": 4600,
+}
+
 const (
 	maxFileLines     = 400
 	maxFunctionLines = 60
@@ -153,7 +160,7 @@ func TestSizes(t *testing.T) {
 		}
 	}
 	for folder, n := range lines {
-		if n > maxPackageLines {
+		if n > max(maxPackageLines, largePackages[folder]) {
 			t.Errorf("package %s has %d lines, more than %d", folder, n, maxPackageLines)
 		}
 	}

@@ -19,12 +19,14 @@ caddy.logging.encoders.filter: delete hash rename replace ip_mask query cookie s
 http.ip_sources: static
 http.matchers: host path path_regexp method query header header_regexp protocol not remote_ip client_ip vars vars_regexp file url_pattern expression
 http.handlers: static_response file_server error subroute rewrite encode headers vars map request_body authentication intercept log_append metrics tracing templates push invoke
-http.handlers: copy_response copy_response_headers timeouts reverse_proxy rate_limit
+http.handlers: copy_response copy_response_headers timeouts reverse_proxy rate_limit mirror
 http.precompressed: gzip zstd br
 http.encoders: gzip zstd br
 http.authentication.providers: http_basic
 http.authentication.hashes: bcrypt argon2id
-http.reverse_proxy.transport: http
+http.reverse_proxy.transport: http fastcgi
+http.reverse_proxy.upstreams: a srv multi
+http.reverse_proxy.circuit_breakers: window
 http.reverse_proxy.selection_policies: random random_choose least_conn round_robin weighted_round_robin first ip_hash client_ip_hash uri_hash query header cookie
 `
 
