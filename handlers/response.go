@@ -149,6 +149,9 @@ func (b *CountingBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Add counts bytes that the client sent past the body, after a hijack.
+func (b *CountingBody) Add(n int64) { b.n.Add(n) }
+
 // Count is the number of bytes read so far.
 func (b *CountingBody) Count() int64 {
 	if b == nil {

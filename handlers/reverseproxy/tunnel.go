@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/sluiceproxy/sluice/handlers"
 )
 
 // switchProtocols relays a 101 and joins the two connections (section 11.1). An answer that does not fit what the client
@@ -104,17 +106,22 @@ func (p *proxying) tunnel(front, back io.ReadWriteCloser) {
 		})
 		defer timer.Stop()
 	}
-	var down int64
+	var down, up int64
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer t.close()
-		p.logStream(copyTunnel(gated{&t.up, back}, front, size, nil))
+		p.logStream(copyTunnel(gated{&t.up, back}, front, size, &up))
 	})
 	p.logStream(copyTunnel(gated{&t.down, front}, back, size, &down))
 	t.close()
 	wg.Wait()
-	if p.x.Response != nil {
+	// What goes through a stream is counted by the writer and the body themselves.
+	if _, hijacked := front.(*client); hijacked && p.x.Response != nil {
 		p.x.Response.AddSize(down)
+		if p.x.Body == nil {
+			p.x.Body = &handlers.CountingBody{}
+		}
+		p.x.Body.Add(up)
 	}
 	p.log.Debug("connection closed")
 }

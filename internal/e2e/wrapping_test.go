@@ -187,8 +187,8 @@ func (w *wrapped) webSocket(t *testing.T) {
 	}
 	_ = conn.Close()
 	entry, line := w.logged(t, "/ws")
-	if want := float64(3 * len(message)); entry["status"] != 101.0 || entry["size"] != want {
-		t.Errorf("want status 101 and %v bytes: %s", want, line)
+	if want := float64(3 * len(message)); entry["status"] != 101.0 || entry["size"] != want || entry["bytes_read"] != want {
+		t.Errorf("want status 101 and %v bytes both ways: %s", want, line)
 	}
 }
 

@@ -297,7 +297,11 @@ func TestResponses(t *testing.T) {
 				c.stdout(tt.stdout)
 				c.end(0)
 			})
-			res := start(t, up, "", "", nil).get("/")
+			handler := ""
+			if tt.cut {
+				handler = `"flush_interval":-1` // so that the client sees the header
+			}
+			res := start(t, up, "", handler, nil).get("/")
 			if tt.cut {
 				if res.err == nil {
 					t.Errorf("the response ended as if complete: %d %q", res.StatusCode, res.body)
@@ -550,7 +554,7 @@ func TestFlushing(t *testing.T) {
 // The same with Go's own implementation of the other side.
 func TestGoResponder(t *testing.T) {
 	up := responder(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Method", r.Method+" "+r.RequestURI+" "+r.Host)
+		w.Header().Set("X-Method", r.Method+" "+r.URL.RequestURI()+" "+r.Host)
 		w.WriteHeader(201)
 		io.Copy(w, r.Body)
 	})

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,13 +64,18 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func builder(t *testing.T) *module.Builder {
-	t.Helper()
+// table is made once: that takes longer than most tests.
+var table = sync.OnceValues(func() (*module.Table, error) {
 	specs := slices.Concat(reverseproxy.Specs(), trust.Specs(), route.Specs())
 	if !slices.ContainsFunc(specs, func(s module.Spec) bool { return s.ID == fastcgi.Spec().ID }) {
 		specs = append(specs, fastcgi.Spec())
 	}
-	table, err := module.NewTable(specs, nil)
+	return module.NewTable(specs, nil)
+})
+
+func builder(t *testing.T) *module.Builder {
+	t.Helper()
+	table, err := table()
 	if err != nil {
 		t.Fatal(err)
 	}
