@@ -163,7 +163,11 @@ func (h *HTTP) viaProxy(r *http.Request, w *way, to *Route, tunnel bool) error {
 	}
 	if u == nil && h.proxy != nil {
 		var err error
-		if u, err = h.proxy(&http.Request{URL: &url.URL{Scheme: r.URL.Scheme, Host: w.address}}); err != nil {
+		about := r
+		if strings.HasPrefix(r.URL.Host, hostMark) {
+			about = &http.Request{URL: &url.URL{Scheme: r.URL.Scheme, Host: w.address}}
+		}
+		if u, err = h.proxy(about); err != nil {
 			return fmt.Errorf("choosing a forward proxy for %s: %w", w.address, err)
 		}
 	}
