@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/wire"
@@ -85,13 +86,23 @@ func (e *Engine) openSockets(ctx context.Context, next *candidate) (*listen.Plan
 func socketProblems(err error) schema.Problems {
 	var joined interface{ Unwrap() []error }
 	if !errors.As(err, &joined) {
-		return schema.Problems{{Pointer: "/apps/http", Message: err.Error()}}
+		return schema.Problems{socketProblem(err)}
 	}
 	var ps schema.Problems
 	for _, each := range joined.Unwrap() {
-		ps = append(ps, schema.Problem{Pointer: "/apps/http", Message: each.Error()})
+		ps = append(ps, socketProblem(each))
 	}
 	return ps
+}
+
+// socketProblem stands at the addresses of the server that it is about.
+func socketProblem(err error) schema.Problem {
+	p := schema.Problem{Pointer: "/apps/http", Message: err.Error()}
+	var of *listen.OwnerError
+	if errors.As(err, &of) {
+		p.Pointer = config.JoinPointer("/apps/http/servers", of.Owner) + "/listen"
+	}
+	return p
 }
 
 // depart notes the last server of each socket that is to leave, before the new

@@ -342,3 +342,25 @@ func TestMissionPolicies(t *testing.T) {
 		}
 	})
 }
+
+// TestListenerClashNamesTheLine: what is found when sockets are opened names the
+// line of the Caddyfile as well.
+func TestListenerClashNamesTheLine(t *testing.T) {
+	m := newMission(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	text := "{\n\tgrace_period 1s\n}\n\nhttp://other.example:" + port + " {\n\tbind 127.0.0.1\n\trespond hi\n}\n"
+	res, err := http.Post("http://"+m.home.admin+"/load", "text/caddyfile", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body)
+	if res.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), "(Caddyfile:5)") || !strings.Contains(string(body), port) {
+		t.Errorf("%s %s", res.Status, body)
+	}
+}

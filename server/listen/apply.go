@@ -43,7 +43,7 @@ func (p *Plan) Prepare(ctx context.Context) error {
 		}
 		s, err := m.open(ctx, w)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("listening on %s for %s: %w", w.text(), ownerText(w.owner), err))
+			errs = append(errs, &OwnerError{w.owner, fmt.Errorf("listening on %s for %s: %w", w.text(), ownerText(w.owner), err)})
 			continue
 		}
 		w.socket = s
@@ -66,7 +66,7 @@ func (p *Plan) prepareMode(w *want) error {
 	}
 	c := chmod{socket: w.socket, path: w.path, old: w.socket.mode, new: w.addr.Mode}
 	if err := os.Chmod(c.path, c.new); err != nil {
-		return fmt.Errorf("setting the mode of %s for %s: %w", w.text(), ownerText(w.owner), err)
+		return &OwnerError{w.owner, fmt.Errorf("setting the mode of %s for %s: %w", w.text(), ownerText(w.owner), err)}
 	}
 	p.chmods = append(p.chmods, c)
 	return nil

@@ -77,14 +77,14 @@ func (m *Manager) Plan(ctx context.Context, wants []Want) (*Plan, error) {
 		for j := range w.Addr.Count() {
 			a := w.Addr.At(j)
 			if other, dup := texts[plainText(a)]; dup {
-				errs = append(errs, fmt.Errorf("%s: listed twice, by %s and %s; list each address once",
-					addrText(a), ownerText(other), ownerText(w.Owner)))
+				errs = append(errs, &OwnerError{w.Owner, fmt.Errorf("%s: listed twice, by %s and %s; list each address once",
+					addrText(a), ownerText(other), ownerText(w.Owner))})
 				continue
 			}
 			texts[plainText(a)] = w.Owner
 			t, err := m.canonical(ctx, a, isOpen)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("%s of %s: %w", addrText(a), ownerText(w.Owner), err))
+				errs = append(errs, &OwnerError{w.Owner, fmt.Errorf("%s of %s: %w", addrText(a), ownerText(w.Owner), err)})
 				continue
 			}
 			n := &want{target: t, owner: w.Owner, keepAlive: w.KeepAlive, socket: open[t.key]}
@@ -123,11 +123,11 @@ func ownerText(owner string) string { return fmt.Sprintf("server %q", owner) }
 // clash tells whether n may be merged into w, which has the same key.
 func (w *want) clash(n *want) error {
 	if w.owner != n.owner {
-		return fmt.Errorf("%s of %s and %s of %s are the same socket; give each server its own address",
-			w.text(), ownerText(w.owner), n.text(), ownerText(n.owner))
+		return &OwnerError{n.owner, fmt.Errorf("%s of %s and %s of %s are the same socket; give each server its own address",
+			w.text(), ownerText(w.owner), n.text(), ownerText(n.owner))}
 	}
 	if w.kind == kindUnix && w.addr.Mode != n.addr.Mode {
-		return fmt.Errorf("%s and %s of %s are the same socket with two modes; want one", w.text(), n.text(), ownerText(w.owner))
+		return &OwnerError{w.owner, fmt.Errorf("%s and %s of %s are the same socket with two modes; want one", w.text(), n.text(), ownerText(w.owner))}
 	}
 	return nil
 }
@@ -144,8 +144,8 @@ func (p *Plan) foldWildcards(byKey map[Key]*want) (errs []error) {
 			continue
 		}
 		if have.owner != w.owner {
-			errs = append(errs, fmt.Errorf("%s of %s and %s of %s both take every IPv6 connection; give each server its own address",
-				have.text(), ownerText(have.owner), w.text(), ownerText(w.owner)))
+			errs = append(errs, &OwnerError{w.owner, fmt.Errorf("%s of %s and %s of %s both take every IPv6 connection; give each server its own address",
+				have.text(), ownerText(have.owner), w.text(), ownerText(w.owner))})
 		}
 		delete(byKey, w.key)
 		for i := range p.binds {
