@@ -1,9 +1,6 @@
 package reverseproxy
 
 import (
-	"maps"
-
-	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 )
@@ -24,24 +21,7 @@ func transportWords(u *module.Use, d *caddyfile.Dispenser) (any, error) {
 	if err := transportLines.Parse(d, c); err != nil {
 		return nil, err
 	}
-	return c.node()
-}
-
-// node writes what was read. The settings of TLS are written by themselves, since {} says something too.
-func (c *transportReading) node() (*config.Node, error) {
-	tls := c.TLS
-	c.TLS = nil
-	n, err := c.u.Table().Encode(transportID, &c.TransportConfig)
-	if err != nil || tls == nil {
-		return n, err
-	}
-	settings, err := c.u.Table().Encode(transportID, tls)
-	if err != nil {
-		return nil, err
-	}
-	members := maps.Collect(n.Members())
-	members["tls"] = settings
-	return config.NewObject(members), nil
+	return &c.TransportConfig, nil
 }
 
 var (
