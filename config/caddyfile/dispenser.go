@@ -81,6 +81,13 @@ func (d *Dispenser) Prev() bool {
 	return true
 }
 
+// Back goes back over n tokens.
+func (d *Dispenser) Back(n int) {
+	for range n {
+		d.Prev()
+	}
+}
+
 // Peek returns the token after the current one, if there is one.
 func (d *Dispenser) Peek() (Token, bool) {
 	if d.cursor+1 < len(d.tokens) {

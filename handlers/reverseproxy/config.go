@@ -5,6 +5,7 @@ import (
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/dynamic"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/health"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 	"github.com/sluiceproxy/sluice/handlers/rewriteops"
 	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/upstream"
@@ -71,7 +72,7 @@ type UpstreamConfig struct {
 // LoadBalancing is how an upstream is chosen and when a request is tried again.
 type LoadBalancing struct {
 	// SelectionPolicy chooses among the available upstreams. Default: round_robin.
-	SelectionPolicy module.Ref[Policy] `json:"selection_policy" module:"http.reverse_proxy.selection_policies" inline:"policy"`
+	SelectionPolicy module.Ref[selection.Policy] `json:"selection_policy" module:"http.reverse_proxy.selection_policies" inline:"policy"`
 	// Retries is how often a request is tried again at most. Default: 0: try_duration alone decides, and without that there is
 	// no retry.
 	Retries int `json:"retries" check:"min=0"`

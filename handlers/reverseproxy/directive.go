@@ -8,6 +8,7 @@ import (
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/upstreamaddr"
 	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/upstream"
@@ -160,15 +161,8 @@ func (r *reading) withMember(key string, value *config.Node) *config.Node {
 
 // readModule reads the module that the first of the arguments names. d is at the last of them.
 func (r *reading) readModule(d *caddyfile.Dispenser, args []caddyfile.Token, namespace, inline string) (*config.Node, error) {
-	back(d, len(args)-1)
+	d.Back(len(args) - 1)
 	return r.u.Module(d, namespace, inline)
-}
-
-// back goes back over n arguments.
-func back(d *caddyfile.Dispenser, n int) {
-	for range n {
-		d.Prev()
-	}
 }
 
 func readTransport(r *reading, d *caddyfile.Dispenser, args []caddyfile.Token) (err error) {
@@ -178,14 +172,14 @@ func readTransport(r *reading, d *caddyfile.Dispenser, args []caddyfile.Token) (
 }
 
 func readPolicy(r *reading, d *caddyfile.Dispenser, args []caddyfile.Token) error {
-	n, err := r.readModule(d, args, policyNamespace, "policy")
-	r.cfg.LoadBalancing.SelectionPolicy = module.RefTo[Policy](n)
+	n, err := r.readModule(d, args, selection.Namespace, "policy")
+	r.cfg.LoadBalancing.SelectionPolicy = module.RefTo[selection.Policy](n)
 	return err
 }
 
 // readRetryMatch reads one matcher set, which may be empty.
 func readRetryMatch(r *reading, d *caddyfile.Dispenser, args []caddyfile.Token) error {
-	back(d, len(args))
+	d.Back(len(args))
 	t := d.Token()
 	n, err := r.u.MatcherSet(d)
 	if err != nil {

@@ -9,16 +9,17 @@ import (
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/dynamic"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 )
 
 // discovery is the upstreams of a handler that a source finds.
 type discovery struct {
 	source dynamic.Source
-	sets   *dynamic.Sets[*Upstream, choices]
+	sets   *dynamic.Sets[*selection.Upstream, choices]
 }
 
 // choices is upstreams to choose from, and the same as they are seen when health does not count; nil if it always does.
-type choices struct{ list, blind []*Upstream }
+type choices struct{ list, blind []*selection.Upstream }
 
 // ownDynamic makes the discovery, if the handler has a source. Hosts and health are the same as those of upstreams that
 // the document lists, and are known under the same addresses.
@@ -29,14 +30,14 @@ func (h *Handler) ownDynamic(env *module.Env, c *Config) {
 	}
 	cache := module.Service[*dynamic.Cache](env)
 	h.dynamic = &discovery{source, dynamic.NewSets(
-		func(dial string) *Upstream { return h.discover(cache, dial) },
-		func(u *Upstream) {
-			if u.watch != nil {
-				u.watch.Close()
+		func(dial string) *selection.Upstream { return h.discover(cache, dial) },
+		func(u *selection.Upstream) {
+			if u.Watch != nil {
+				u.Watch.Close()
 			}
-			cache.Release(u.host)
+			cache.Release(u.Host)
 		},
-		func(list []*Upstream) choices {
+		func(list []*selection.Upstream) choices {
 			if h.health != nil && h.health.MinHealthy > 0 {
 				return choices{list, blindly(list)}
 			}
@@ -45,14 +46,13 @@ func (h *Handler) ownDynamic(env *module.Env, c *Config) {
 	env.Own(h.dynamic)
 }
 
-func (h *Handler) discover(cache *dynamic.Cache, dial string) *Upstream {
-	u := &Upstream{Dial: dial, host: cache.Acquire(dial)}
-	u.address, u.literal = u.host.Address()
+func (h *Handler) discover(cache *dynamic.Cache, dial string) *selection.Upstream {
+	u := selection.Found(dial, cache.Acquire(dial))
 	if h.health != nil {
 		u.MaxRequests = h.health.RequestLimit // DYN-4
 		// It can fail for its settings only, and those were checked when they were compiled.
-		if w, err := h.health.Watch(u.host); err == nil {
-			u.watch = w
+		if w, err := h.health.Watch(u.Host); err == nil {
+			u.Watch = w
 			w.Start()
 		}
 	}
@@ -75,7 +75,7 @@ func (d *discovery) Close() { d.sets.Close() }
 
 // candidates is the upstreams that an attempt chooses from. A source that has found something, be it that there are none,
 // counts alone; if it fails, the static ones are used, and without any what it has found before (DYN-1).
-func (p *proxying) candidates() []*Upstream {
+func (p *proxying) candidates() []*selection.Upstream {
 	d := p.h.dynamic
 	if d == nil {
 		return p.h.candidates()

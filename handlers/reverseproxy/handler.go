@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/health"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/upstream"
 )
@@ -27,17 +28,17 @@ const statusClientGone = 499
 type Handler struct {
 	transport upstream.Transport
 	traits    upstream.Traits
-	policy    Policy
+	policy    selection.Policy
 	hosts     *upstream.Pool
-	upstreams []*Upstream
+	upstreams []*selection.Upstream
 	trusted   []netip.Prefix
 	retry     retryRules
 	ops       operations
 	tunnels   *tunnels
 	dynamic   *discovery // nil if the document lists the upstreams
 	responses route.Responses
-	health    *health.Plan // nil if nothing is found out
-	blind     []*Upstream  // the upstreams when health does not count; nil if it always does
+	health    *health.Plan          // nil if nothing is found out
+	blind     []*selection.Upstream // the upstreams when health does not count; nil if it always does
 
 	flushInterval   time.Duration
 	requestBuffers  int64
@@ -93,7 +94,7 @@ type proxying struct {
 	left  bool // the attempt has given back what it claimed
 
 	// In one piece of memory with the rest:
-	choice   Choice
+	choice   selection.Choice
 	location url.URL
 	room     [spareFields]string
 	viaRoom  [1]string
@@ -161,7 +162,7 @@ func (p *proxying) attempt() (error, outcome) { //nolint:revive // the outcome s
 	if err := p.aim(u); err != nil {
 		return handlers.NewError(http.StatusBadGateway, err), finished
 	}
-	if !u.literal {
+	if !p.literal {
 		p.h.hosts.Enter(p.address.HostPort)
 		defer p.h.hosts.Leave(p.address.HostPort)
 	}
@@ -182,19 +183,19 @@ func (p *proxying) attempt() (error, outcome) { //nolint:revive // the outcome s
 
 // choose asks the policy until it gives an upstream that can be claimed. The claim decides, not the policy's look, so a
 // burst never exceeds max_requests.
-func (p *proxying) choose() (*Upstream, int64) {
-	p.choice = Choice{Request: p.out, Upstreams: p.candidates(), Response: p.w.Header(), Exchange: p.x}
+func (p *proxying) choose() (*selection.Upstream, int64) {
+	p.choice = selection.Choice{Request: p.out, Upstreams: p.candidates(), Response: p.w.Header(), Exchange: p.x}
 	for range maxClaims {
 		i := p.h.policy.Select(&p.choice)
 		if i < 0 {
 			return nil, 0
 		}
 		u := p.choice.Upstreams[i]
-		if before, ok := u.host.Begin(u.MaxRequests); ok {
-			if p.visit.Enter(u.watch, u.blind) {
+		if before, ok := u.Host.Begin(u.MaxRequests); ok {
+			if p.visit.Enter(u.Watch, u.Blind) {
 				return u, before
 			}
-			u.host.End()
+			u.Host.End()
 		}
 	}
 	return nil, 0

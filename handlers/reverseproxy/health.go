@@ -7,6 +7,7 @@ import (
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/breaker"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/health"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/sluiceproxy/sluice/upstream"
@@ -41,28 +42,26 @@ func (h *Handler) ownHealth(env *module.Env) {
 	}
 	list := h.upstreams
 	env.Own(h.health.Resource(len(list),
-		func(i int) *upstream.Host { return list[i].host }, func(i int, w *health.Watch) { list[i].watch = w }))
+		func(i int) *upstream.Host { return list[i].Host }, func(i int, w *health.Watch) { list[i].Watch = w }))
 	if h.health.MinHealthy > 0 {
 		env.Own(module.Acquired(func() error { h.blind = blindly(list); return nil }, func() {}))
 	}
 }
 
 // blindly returns the upstreams as they are seen when health does not count.
-func blindly(list []*Upstream) []*Upstream {
-	out := make([]*Upstream, len(list))
+func blindly(list []*selection.Upstream) []*selection.Upstream {
+	out := make([]*selection.Upstream, len(list))
 	for i, u := range list {
-		out[i] = &Upstream{
-			Dial: u.Dial, MaxRequests: u.MaxRequests, text: u.text, host: u.host, literal: u.literal, address: u.address, watch: u.watch, blind: true,
-		}
+		out[i] = u.Blindly()
 	}
 	return out
 }
 
 // candidates is the static upstreams to choose from.
-func (h *Handler) candidates() []*Upstream { return h.fit(h.upstreams, h.blind) }
+func (h *Handler) candidates() []*selection.Upstream { return h.fit(h.upstreams, h.blind) }
 
 // fit is which of the upstreams to choose from. When too few are healthy, health does not count.
-func (h *Handler) fit(list, blind []*Upstream) []*Upstream {
+func (h *Handler) fit(list, blind []*selection.Upstream) []*selection.Upstream {
 	if blind == nil {
 		return list
 	}
@@ -78,9 +77,9 @@ func (h *Handler) fit(list, blind []*Upstream) []*Upstream {
 }
 
 // leave gives back what the attempt has claimed of an upstream, unless that was done before.
-func (p *proxying) leave(u *Upstream) {
+func (p *proxying) leave(u *selection.Upstream) {
 	if !p.left {
-		u.host.End()
+		u.Host.End()
 		p.visit.Leave()
 	}
 }
@@ -94,9 +93,6 @@ func (p *proxying) leaveEarly() {
 // excused reports whether a round trip failed because the client left or its request broke off, which says nothing about
 // the upstream.
 func (p *proxying) excused() bool { return p.in.Context().Err() != nil || p.body.failed() }
-
-// Identity implements [upstream.Identified], so that handlers whose transports send alike share their checks.
-func (t *httpTransport) Identity() any { return t.identity() }
 
 func readBreaker(r *reading, d *caddyfile.Dispenser, args []caddyfile.Token) error {
 	n, err := r.readModule(d, args, breaker.Namespace, "type")

@@ -22,7 +22,6 @@ import (
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/vars"
-	"github.com/sluiceproxy/sluice/upstream"
 )
 
 // fleet is upstreams in memory, for tests in a bubble. Who is not there refuses connections.
@@ -298,7 +297,7 @@ func TestPassiveStrikes(t *testing.T) {
 		g = w.build(nil, `{"upstreams":[{"dial":"b:1"}],"health_checks":{"passive":{"fail_duration":"50ms","max_fails":2,"unhealthy_status":[5,503,404]}}}`)
 		defer g.end()
 		status, _ := g.get("/")
-		if n := g.upstreams[0].host.Fails(); status != 503 || n != 2 {
+		if n := g.upstreams[0].Host.Fails(); status != 503 || n != 2 {
 			t.Errorf("%d, %d fails", status, n)
 		}
 		if _, body := g.get("/"); !strings.Contains(body, errNoUpstream.Error()) {
@@ -356,13 +355,13 @@ func TestWhatIsNoStrike(t *testing.T) {
 			t.Errorf("a request that breaks off: %d", status)
 		}
 		u := g.upstreams[0]
-		if u.host.Fails() != 0 || !u.Available() {
-			t.Errorf("%d fails, available %t", u.host.Fails(), u.Available())
+		if u.Host.Fails() != 0 || !u.Available() {
+			t.Errorf("%d fails, available %t", u.Host.Fails(), u.Available())
 		}
 		f.set("a:1", nil)
 		g.get("/")
-		if u.host.Fails() != 1 || u.Available() {
-			t.Errorf("refused: %d fails, available %t", u.host.Fails(), u.Available())
+		if u.Host.Fails() != 1 || u.Available() {
+			t.Errorf("refused: %d fails, available %t", u.Host.Fails(), u.Available())
 		}
 	})
 }
@@ -379,11 +378,11 @@ func TestUnhealthyRequestCount(t *testing.T) {
 		if a, b := g.upstreams[0].MaxRequests, g.upstreams[1].MaxRequests; a != 1 || b != 7 {
 			t.Fatalf("limits %d and %d", a, b)
 		}
-		g.upstreams[0].host.Begin(0)
+		g.upstreams[0].Host.Begin(0)
 		if g.upstreams[0].Available() || !g.upstreams[0].Healthy() {
 			t.Error("a full upstream is available, or not healthy")
 		}
-		g.upstreams[0].host.End()
+		g.upstreams[0].Host.End()
 	})
 }
 
@@ -692,5 +691,3 @@ func BenchmarkAvailable(b *testing.B) {
 		g.end()
 	}
 }
-
-var _ upstream.Identified = (*httpTransport)(nil)

@@ -6,10 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/upstream"
 )
 
 // Section 20, and what a later version brings.
@@ -115,27 +111,6 @@ func TestLoadProblems(t *testing.T) {
 		if got := w.problems(config); got != "" {
 			t.Errorf("%s: %s", config, got)
 		}
-	}
-}
-
-func TestTransportDefaultsAndOptions(t *testing.T) {
-	d := upstream.DefaultHTTPOptions()
-	if got := (&TransportConfig{Compression: true}).options(); got != d {
-		t.Errorf("a config that states nothing gives %+v, want %+v", got, d)
-	}
-	off := false
-	got := (&TransportConfig{
-		DialTimeout: module.Duration(time.Second), ReadTimeout: 1, WriteTimeout: 2, ResponseHeaderTimeout: 3, ExpectContinueTimeout: 4,
-		DialFallbackDelay: -1, MaxResponseHeaderSize: 5, WriteBufferSize: 6, ReadBufferSize: 7, MaxConnsPerHost: 8, LocalAddress: "::1",
-		KeepAlive: KeepAlive{Enabled: &off, ProbeInterval: -1, MaxIdleConns: 9, MaxIdleConnsPerHost: 10, IdleTimeout: 11},
-	}).options()
-	want := upstream.HTTPOptions{
-		DialTimeout: time.Second, ReadTimeout: 1, WriteTimeout: 2, ResponseHeaderTimeout: 3, ExpectContinueTimeout: 4,
-		DialFallbackDelay: -1, MaxResponseHeaderSize: 5, WriteBufferSize: 6, ReadBufferSize: 7, MaxConnsPerHost: 8, LocalAddress: "::1",
-		ProbeInterval: -1, MaxIdleConns: 9, MaxIdleConnsPerHost: 10, IdleTimeout: 11,
-	}
-	if got != want {
-		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 }
 

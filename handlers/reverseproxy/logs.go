@@ -9,15 +9,17 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 )
 
-func (p *proxying) logSelected(u *Upstream) {
+func (p *proxying) logSelected(u *selection.Upstream) {
 	if e := p.log.Check(zap.DebugLevel, "selected upstream"); e != nil {
 		e.Write(zap.String("dial", u.Dial), zap.Int("total_upstreams", len(p.choice.Upstreams)))
 	}
 }
 
-func (p *proxying) logRoundTrip(u *Upstream, res *http.Response, err error) {
+func (p *proxying) logRoundTrip(u *selection.Upstream, res *http.Response, err error) {
 	e := p.log.Check(zap.DebugLevel, "upstream roundtrip")
 	if e == nil {
 		return

@@ -1,36 +1,41 @@
 package reverseproxy
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
 // bench is a policy with a pool to choose from.
 type bench struct {
 	t      *testing.T
-	policy Policy
-	choice Choice
+	policy selection.Policy
+	choice selection.Choice
 }
 
 func newBench(t *testing.T, policy string, dials ...string) *bench {
 	t.Helper()
 	w := newWorld(t)
 	g := w.build(nil, `{"load_balancing":{"selection_policy":`+policy+`}}`)
-	b := &bench{t: t, policy: g.policy, choice: Choice{
+	b := &bench{t: t, policy: g.policy, choice: selection.Choice{
 		Request:  httptest.NewRequest("GET", "/", nil),
 		Response: http.Header{},
 		Exchange: &handlers.Exchange{},
 	}}
 	for _, dial := range dials {
-		u := newUpstream(UpstreamConfig{Dial: dial})
-		u.host = w.pool.Acquire(dial)
+		u := selection.New(dial, 0)
+		u.Host = w.pool.Acquire(dial)
 		b.choice.Upstreams = append(b.choice.Upstreams, u)
 	}
 	return b
@@ -40,7 +45,7 @@ func abc(t *testing.T, policy string) *bench {
 	return newBench(t, policy, "10.20.0.1:8080", "10.20.0.2:8080", "10.20.0.3:8080")
 }
 
-func (b *bench) host(i int) *upstream.Host { return b.choice.Upstreams[i].host }
+func (b *bench) host(i int) *upstream.Host { return b.choice.Upstreams[i].Host }
 
 // down makes a member full.
 func (b *bench) down(i int) { b.choice.Upstreams[i].MaxRequests = 1; b.host(i).Begin(0) }
@@ -107,9 +112,9 @@ func TestRoundRobin(t *testing.T) {
 }
 
 func TestRoundRobinIsTheDefault(t *testing.T) {
-	g := newWorld(t).build(nil, `{}`)
-	if _, ok := g.policy.(roundRobin); !ok {
-		t.Errorf("the default is %T", g.policy)
+	got, want := newWorld(t).build(nil, `{}`).policy, newBench(t, `{"policy":"round_robin"}`).policy
+	if reflect.TypeOf(got) != reflect.TypeOf(want) {
+		t.Errorf("the default is %T", got)
 	}
 }
 
@@ -120,7 +125,7 @@ func TestRoundRobinPositionOutlivesEdits(t *testing.T) {
 			return fmt.Sprintf(`{%s"flush_interval":%d,"upstreams":[{"dial":"a:1"},{"dial":"b:1"},{"dial":"c:1"}]}`, balancing, n)
 		}
 		g := w.build(nil, config(1))
-		c := Choice{Upstreams: g.upstreams}
+		c := selection.Choice{Upstreams: g.upstreams}
 		var got []int
 		for i := range 6 {
 			got = append(got, g.policy.Select(&c))
@@ -203,7 +208,7 @@ func TestHashPolicies(t *testing.T) {
 		"203.0.113.7": 2, "203.0.113.8": 0, "203.0.113.9": 0, "2001:db8::5": 0,
 		"/shop?id=7": 0, "/shop?id=8": 2, "alpha": 1, "beta": 2, "red,blue": 2,
 	}
-	set := func(policy string, set func(*Choice)) *bench {
+	set := func(policy string, set func(*selection.Choice)) *bench {
 		b := abc(t, policy)
 		set(&b.choice)
 		return b
@@ -214,19 +219,19 @@ func TestHashPolicies(t *testing.T) {
 			withPort = "[" + ip + "]:4711"
 		}
 		for _, peer := range []string{ip, withPort} {
-			set(`{"policy":"ip_hash"}`, func(c *Choice) { c.Request.RemoteAddr = peer }).want(byKey[ip])
+			set(`{"policy":"ip_hash"}`, func(c *selection.Choice) { c.Request.RemoteAddr = peer }).want(byKey[ip])
 		}
-		set(`{"policy":"client_ip_hash"}`, func(c *Choice) { c.Exchange.SetVar("client_ip", ip) }).want(byKey[ip])
+		set(`{"policy":"client_ip_hash"}`, func(c *selection.Choice) { c.Exchange.SetVar("client_ip", ip) }).want(byKey[ip])
 	}
 	for _, uri := range []string{"/shop?id=7", "/shop?id=8"} {
-		set(`{"policy":"uri_hash"}`, func(c *Choice) { c.Request = httptest.NewRequest("GET", uri, nil) }).want(byKey[uri])
+		set(`{"policy":"uri_hash"}`, func(c *selection.Choice) { c.Request = httptest.NewRequest("GET", uri, nil) }).want(byKey[uri])
 	}
 	for _, key := range []string{"alpha", "beta"} {
-		set(`{"policy":"header","field":"x-key"}`, func(c *Choice) { c.Request.Header["X-Key"] = []string{key, "other"} }).want(byKey[key])
-		set(`{"policy":"header","field":"Host"}`, func(c *Choice) { c.Request.Host = key }).want(byKey[key])
-		set(`{"policy":"query","key":"k"}`, func(c *Choice) { c.Request.URL.RawQuery = "k=" + key }).want(byKey[key])
+		set(`{"policy":"header","field":"x-key"}`, func(c *selection.Choice) { c.Request.Header["X-Key"] = []string{key, "other"} }).want(byKey[key])
+		set(`{"policy":"header","field":"Host"}`, func(c *selection.Choice) { c.Request.Host = key }).want(byKey[key])
+		set(`{"policy":"query","key":"k"}`, func(c *selection.Choice) { c.Request.URL.RawQuery = "k=" + key }).want(byKey[key])
 	}
-	set(`{"policy":"query","key":"k"}`, func(c *Choice) { c.Request.URL.RawQuery = "k=red&k=blue" }).want(byKey["red,blue"])
+	set(`{"policy":"query","key":"k"}`, func(c *selection.Choice) { c.Request.URL.RawQuery = "k=red&k=blue" }).want(byKey["red,blue"])
 	for _, policy := range []string{`{"policy":"header","field":"X","fallback":{"policy":"first"}}`, `{"policy":"query","key":"k","fallback":{"policy":"first"}}`} {
 		abc(t, policy).want(0, 0)
 	}
@@ -274,7 +279,11 @@ func TestCookieValues(t *testing.T) {
 
 func TestCookieStickiness(t *testing.T) {
 	b := abc(t, `{"policy":"cookie","name":"node","secret":"s","max_age":"90s","fallback":{"policy":"first"}}`)
-	cookieOf := func(i int) string { return b.policy.(*cookie).value(b.choice.Upstreams[i]) }
+	cookieOf := func(i int) string {
+		mac := hmac.New(sha256.New, []byte("s"))
+		mac.Write([]byte(b.choice.Upstreams[i].Dial))
+		return hex.EncodeToString(mac.Sum(nil))
+	}
 	b.choice.Response["Set-Cookie"] = []string{"other=1"}
 	b.want(0, 0)
 	if got := b.choice.Response["Set-Cookie"]; len(got) != 2 || got[0] != "other=1" || !strings.Contains(got[1], "; Max-Age=90; ") {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/sluiceproxy/sluice/handlers"
-	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -145,18 +145,13 @@ func (p *proxying) beginAttempt() {
 }
 
 // aim points the outgoing copy at an upstream: dial address, URL, body.
-func (p *proxying) aim(u *Upstream) error {
+func (p *proxying) aim(u *selection.Upstream) error {
 	p.upstream = u
-	if u.literal {
-		p.address = u.address
-	} else {
-		a, err := upstream.ParseDial(u.text.Expand(p.x, vars.All, ""))
-		if err != nil {
-			return err
-		}
-		p.address = a
+	a, literal, err := u.Address(p.x)
+	if err != nil {
+		return err
 	}
-	p.aimed = true
+	p.address, p.literal, p.aimed = a, literal, true
 	p.out.URL.Scheme, p.out.URL.Host = "http", p.address.URLHost
 	switch {
 	case p.replay:

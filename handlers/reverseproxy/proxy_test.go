@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 )
 
 func TestProxiesARequest(t *testing.T) {
@@ -195,13 +196,13 @@ func TestEveryAttemptStartsWithACleanHeader(t *testing.T) {
 }
 
 // inTurn takes 0, 1, 2, ...
-func inTurn(n *atomic.Int64) Policy {
-	return policyFunc(func(c *Choice) int { return int(n.Add(1)-1) % len(c.Upstreams) })
+func inTurn(n *atomic.Int64) selection.Policy {
+	return policyFunc(func(c *selection.Choice) int { return int(n.Add(1)-1) % len(c.Upstreams) })
 }
 
-type policyFunc func(*Choice) int
+type policyFunc func(*selection.Choice) int
 
-func (f policyFunc) Select(c *Choice) int { return f(c) }
+func (f policyFunc) Select(c *selection.Choice) int { return f(c) }
 
 func TestRewriteTouchesOnlyTheCopy(t *testing.T) {
 	for _, tt := range []struct{ rewrite, want string }{

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/upstream"
 )
@@ -78,7 +79,7 @@ func TestWhatIsRetriedAfterABrokenRoundTrip(t *testing.T) {
 			}
 			f := proxy(t, `{"upstreams":[{"dial":%q}],"load_balancing":{%s}}`, addr, tt.balancing)
 			policy := f.handler.Load().policy
-			f.handler.Load().policy = policyFunc(func(c *Choice) int { asked.Add(1); return policy.Select(c) })
+			f.handler.Load().policy = policyFunc(func(c *selection.Choice) int { asked.Add(1); return policy.Select(c) })
 			f.do(tt.method, "/x/1", "").want(t, 502, "")
 			if asked.Load() != tt.attempts || (!tt.refused && closed.Load() != tt.attempts) {
 				t.Errorf("%d attempts, %d seen, want %d", asked.Load(), closed.Load(), tt.attempts)
@@ -228,7 +229,7 @@ func timed(t *testing.T, config string, dial upstream.DialFunc, ctx context.Cont
 	h := w.build(nil, config).Handler
 	var n atomic.Int64
 	policy := h.policy
-	h.policy = policyFunc(func(c *Choice) int { n.Add(1); return policy.Select(c) })
+	h.policy = policyFunc(func(c *selection.Choice) int { n.Add(1); return policy.Select(c) })
 	rec := httptest.NewRecorder()
 	x := &handlers.Exchange{Server: &front{logger: zap.NewNop()}, Response: handlers.NewResponseWriter(rec), Globals: vars.Map{}}
 	r := x.Begin(httptest.NewRequestWithContext(ctx, "GET", "/", nil), nil)

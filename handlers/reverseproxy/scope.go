@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/upstream"
 )
@@ -18,7 +19,8 @@ type placeholders struct {
 
 	// Of the latest attempt:
 	aimed    bool
-	upstream *Upstream
+	literal  bool // the dial text has no placeholders
+	upstream *selection.Upstream
 	address  upstream.Address
 	before   int64 // requests that were running on it
 	sent     time.Time
@@ -95,7 +97,7 @@ func (p *proxying) lookupUpstream(name string) (any, bool) {
 	case "max_requests":
 		return p.upstream.MaxRequests, true
 	case "fails":
-		return p.upstream.host.Fails(), true
+		return p.upstream.Host.Fails(), true
 	case "latency":
 		return p.latency, p.latency > 0
 	case "latency_ms":

@@ -2,16 +2,26 @@ package reverseproxy
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/breaker"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/dynamic"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/httptransport"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 	"github.com/sluiceproxy/sluice/handlers/route"
-	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/upstream"
 )
+
+// Specs describes the handler, its transport http, its selection policies, its circuit breakers and its sources of
+// upstreams.
+func Specs() []module.Spec {
+	return slices.Concat([]module.Spec{Spec()}, httptransport.Specs(), selection.Specs(), breaker.Specs(), dynamic.Specs())
+}
 
 // Spec describes the handler. It needs two services: the [*upstream.Pool] and the [*upstream.Transports] of the process.
 func Spec() module.Spec {
@@ -51,10 +61,10 @@ func compile(env *module.Env, c *Config) (handlers.Handler, error) {
 	h.ops = ops
 	c.warn(env)
 	if h.policy = c.LoadBalancing.SelectionPolicy.Value(); h.policy == nil {
-		h.policy = newRoundRobin(env)
+		h.policy = selection.RoundRobin(env)
 	}
 	if h.transport = c.Transport.Value(); h.transport == nil {
-		h.transport = newTransport(env, upstream.DefaultHTTPOptions())
+		h.transport = httptransport.New(env)
 	}
 	if h.traits = upstream.TraitsOf(h.transport); h.requestBuffers == 0 {
 		h.requestBuffers = h.traits.RequestBuffers
@@ -70,7 +80,7 @@ func compile(env *module.Env, c *Config) (handlers.Handler, error) {
 // read takes over upstreams and trusted proxies.
 func (h *Handler) read(c *Config) (problems schema.Problems) {
 	for _, u := range c.Upstreams {
-		h.upstreams = append(h.upstreams, newUpstream(u))
+		h.upstreams = append(h.upstreams, selection.New(u.Dial, u.MaxRequests))
 	}
 	trusted, bad, err := parsePrefixes(c.TrustedProxies)
 	if err != nil {
@@ -81,10 +91,6 @@ func (h *Handler) read(c *Config) (problems schema.Problems) {
 	}
 	h.trusted = trusted
 	return problems
-}
-
-func newUpstream(c UpstreamConfig) *Upstream {
-	return &Upstream{Dial: c.Dial, MaxRequests: c.MaxRequests, text: vars.Parse(c.Dial)}
 }
 
 // own hands over what has to be acquired: the hosts, and the end of the tunnels if they have one.
@@ -99,8 +105,7 @@ func (h *Handler) own(env *module.Env, c *Config) {
 
 func (h *Handler) acquire() error {
 	for _, u := range h.upstreams {
-		u.host = h.hosts.Acquire(u.Dial)
-		u.address, u.literal = u.host.Address()
+		u.Attach(h.hosts.Acquire(u.Dial))
 	}
 	return nil
 }
@@ -108,7 +113,7 @@ func (h *Handler) acquire() error {
 // release leaves the hosts in place for requests that let go of their generation; they are counted there.
 func (h *Handler) release() {
 	for _, u := range h.upstreams {
-		h.hosts.Release(u.host)
+		h.hosts.Release(u.Host)
 	}
 }
 

@@ -1,4 +1,4 @@
-package reverseproxy
+package selection
 
 import (
 	"crypto/hmac"
@@ -207,7 +207,7 @@ func secure(c *Choice) bool {
 	if trusted, _ := c.Exchange.Var("trusted_proxy").(bool); !trusted {
 		return false
 	}
-	proto := c.Request.Header[forwardedProto]
+	proto := c.Request.Header["X-Forwarded-Proto"]
 	return len(proto) > 0 && proto[len(proto)-1] == "https"
 }
 

@@ -1,4 +1,4 @@
-package reverseproxy
+package httptransport
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
-// httpTransport is a counted use of a shared transport, with what each request may add to it.
-type httpTransport struct {
+// transport is a counted use of a shared transport, with what each request may add to it.
+type transport struct {
 	registry *upstream.Transports
 	options  upstream.HTTPOptions
 	roots    *trust.Pool // nil for what the options say
@@ -24,20 +24,21 @@ type httpTransport struct {
 	routed     bool       // requests ask for more than the options
 }
 
-func newTransport(env *module.Env, options upstream.HTTPOptions) upstream.Transport {
-	t := &httpTransport{options: options, globals: env.Globals()}
+// New returns the transport of a handler that says nothing about it.
+func New(env *module.Env) upstream.Transport {
+	t := &transport{options: upstream.DefaultHTTPOptions(), globals: env.Globals()}
 	t.own(env)
 	return t
 }
 
-func (t *httpTransport) own(env *module.Env) {
+func (t *transport) own(env *module.Env) {
 	t.registry = module.Service[*upstream.Transports](env)
 	t.routed = t.serverName != nil || t.proxy != nil || t.options.ProxyProtocol != 0
 	env.Own(module.Acquired(t.acquire, t.release))
 }
 
 // acquire takes the shared transport. The trust pool below this module is prepared by then.
-func (t *httpTransport) acquire() (err error) {
+func (t *transport) acquire() (err error) {
 	if t.roots != nil {
 		t.options.TLS.Roots, t.options.TLS.RootsKey = t.roots.CertPool(), t.roots.Key()
 	}
@@ -46,15 +47,16 @@ func (t *httpTransport) acquire() (err error) {
 }
 
 // release leaves shared in place for requests that let go of their generation.
-func (t *httpTransport) release() { t.registry.Release(t.shared) }
+func (t *transport) release() { t.registry.Release(t.shared) }
 
 // Traits implements the optional method of [upstream.Transport].
-func (t *httpTransport) Traits() upstream.Traits {
+func (t *transport) Traits() upstream.Traits {
 	return upstream.Traits{HostOfUpstream: t.options.TLS.Enabled}
 }
 
-// identity is equal for transports that send alike.
-func (t *httpTransport) identity() any {
+// Identity implements [upstream.Identified]: it is equal for transports that send alike, so that handlers share their
+// health checks.
+func (t *transport) Identity() any {
 	type meaning struct {
 		shared *upstream.HTTP
 		name   string
@@ -68,7 +70,7 @@ func (t *httpTransport) identity() any {
 }
 
 // RoundTrip implements [upstream.Transport].
-func (t *httpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !t.routed {
 		return t.shared.RoundTrip(r)
 	}
@@ -81,7 +83,7 @@ func (t *httpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // route is what a request asks of its connection. A request that comes from no client, as a health check does, has no
 // exchange.
-func (t *httpTransport) route(r *http.Request) (to upstream.Route, err error) {
+func (t *transport) route(r *http.Request) (to upstream.Route, err error) {
 	scope := t.globals
 	x := handlers.Of(r)
 	if x != nil {

@@ -1,4 +1,4 @@
-package reverseproxy
+package httptransport
 
 import (
 	"github.com/sluiceproxy/sluice/config"
@@ -33,15 +33,11 @@ type refusal struct {
 }
 
 // refuse reports all the fields that are set although they are not supported yet.
-func refuse(list ...refusal) error {
-	var problems schema.Problems
+func refuse(list ...refusal) (problems schema.Problems) {
 	for _, r := range list {
 		if r.value.set {
 			problems = append(problems, schema.Problem{Pointer: "/" + r.field, Message: r.field + " is not supported yet; " + r.advice, Found: r.field})
 		}
-	}
-	if problems == nil {
-		return nil
 	}
 	return problems
 }

@@ -1,58 +1,51 @@
-package reverseproxy
+package selection
 
 import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"sync/atomic"
 
 	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/reverseproxy/breaker"
-	"github.com/sluiceproxy/sluice/handlers/reverseproxy/dynamic"
 )
 
-const policyNamespace = "http.reverse_proxy.selection_policies"
+// Namespace is that of the policies.
+const Namespace = "http.reverse_proxy.selection_policies"
 
 // NoConfig is the config of a module that has no fields.
 type NoConfig struct{}
 
-// Specs describes the handler, its transport, its selection policies, its circuit breakers and its sources
-// of upstreams.
+// Specs describes the selection policies.
 func Specs() []module.Spec {
-	return slices.Concat([]module.Spec{Spec(), TransportSpec()}, proxySpecs(), policySpecs(), breaker.Specs(), dynamic.Specs())
-}
-
-func policySpecs() []module.Spec {
 	return []module.Spec{
-		module.New(policyNamespace+".round_robin", "Takes the upstreams in turn.", nil, compileRoundRobin,
-			policyExample(`{"policy":"round_robin"}`), module.Words(plainWords)),
-		module.New(policyNamespace+".random", "Takes any upstream, all with the same chance.", nil, plain(random{}),
-			policyExample(`{"policy":"random"}`), module.Words(plainWords)),
-		module.New(policyNamespace+".random_choose", "Takes the least busy of a few upstreams picked at random.",
-			&RandomChoose{Choose: 2}, compileRandomChoose, policyExample(`{"policy":"random_choose","choose":3}`), module.Words(randomChooseWords)),
-		module.New(policyNamespace+".least_conn", "Takes the upstream with the fewest running requests.", nil, plain(leastConn{}),
-			policyExample(`{"policy":"least_conn"}`), module.Words(plainWords)),
-		module.New(policyNamespace+".first", "Takes the first upstream of the list that is available.", nil, plain(first{}),
-			policyExample(`{"policy":"first"}`), module.Words(plainWords)),
-		module.New(policyNamespace+".weighted_round_robin", "Takes the upstreams in turn, some more often than others.", nil,
-			compileWeighted, policyExample(`{"policy":"weighted_round_robin","weights":[3,1]}`), module.Words(weightedWords)),
-		module.New(policyNamespace+".ip_hash", "Sends the requests of one peer address to one upstream.", nil, plain(ipHash{}),
-			policyExample(`{"policy":"ip_hash"}`), module.Words(plainWords)),
-		module.New(policyNamespace+".client_ip_hash", "Sends the requests of one client address to one upstream.", nil,
-			plain(clientIPHash{}), policyExample(`{"policy":"client_ip_hash"}`), module.Words(plainWords)),
-		module.New(policyNamespace+".uri_hash", "Sends the requests for one path and query to one upstream.", nil, plain(uriHash{}),
-			policyExample(`{"policy":"uri_hash"}`), module.Words(plainWords)),
-		module.New(policyNamespace+".query", "Sends the requests with one value of a query key to one upstream.", nil, compileQuery,
-			policyExample(`{"policy":"query","key":"user"}`), module.Words(queryWords)),
-		module.New(policyNamespace+".header", "Sends the requests with one value of a header field to one upstream.", nil,
-			compileHeader, policyExample(`{"policy":"header","field":"X-Shard","fallback":{"policy":"first"}}`), module.Words(headerWords)),
-		module.New(policyNamespace+".cookie", "Sends a client to the upstream that it was sent to before.", nil, compileCookie,
-			policyExample(`{"policy":"cookie","name":"lb","secret":"{env.LB_SECRET}"}`), module.Words(cookieWords)),
+		module.New(Namespace+".round_robin", "Takes the upstreams in turn.", nil, compileRoundRobin,
+			example(`{"policy":"round_robin"}`), module.Words(plainWords)),
+		module.New(Namespace+".random", "Takes any upstream, all with the same chance.", nil, plain(random{}),
+			example(`{"policy":"random"}`), module.Words(plainWords)),
+		module.New(Namespace+".random_choose", "Takes the least busy of a few upstreams picked at random.",
+			&RandomChoose{Choose: 2}, compileRandomChoose, example(`{"policy":"random_choose","choose":3}`), module.Words(randomChooseWords)),
+		module.New(Namespace+".least_conn", "Takes the upstream with the fewest running requests.", nil, plain(leastConn{}),
+			example(`{"policy":"least_conn"}`), module.Words(plainWords)),
+		module.New(Namespace+".first", "Takes the first upstream of the list that is available.", nil, plain(first{}),
+			example(`{"policy":"first"}`), module.Words(plainWords)),
+		module.New(Namespace+".weighted_round_robin", "Takes the upstreams in turn, some more often than others.", nil,
+			compileWeighted, example(`{"policy":"weighted_round_robin","weights":[3,1]}`), module.Words(weightedWords)),
+		module.New(Namespace+".ip_hash", "Sends the requests of one peer address to one upstream.", nil, plain(ipHash{}),
+			example(`{"policy":"ip_hash"}`), module.Words(plainWords)),
+		module.New(Namespace+".client_ip_hash", "Sends the requests of one client address to one upstream.", nil,
+			plain(clientIPHash{}), example(`{"policy":"client_ip_hash"}`), module.Words(plainWords)),
+		module.New(Namespace+".uri_hash", "Sends the requests for one path and query to one upstream.", nil, plain(uriHash{}),
+			example(`{"policy":"uri_hash"}`), module.Words(plainWords)),
+		module.New(Namespace+".query", "Sends the requests with one value of a query key to one upstream.", nil, compileQuery,
+			example(`{"policy":"query","key":"user"}`), module.Words(queryWords)),
+		module.New(Namespace+".header", "Sends the requests with one value of a header field to one upstream.", nil,
+			compileHeader, example(`{"policy":"header","field":"X-Shard","fallback":{"policy":"first"}}`), module.Words(headerWords)),
+		module.New(Namespace+".cookie", "Sends a client to the upstream that it was sent to before.", nil, compileCookie,
+			example(`{"policy":"cookie","name":"lb","secret":"{env.LB_SECRET}"}`), module.Words(cookieWords)),
 	}
 }
 
-func policyExample(json string) module.Option {
+func example(json string) module.Option {
 	return module.Examples(module.Example{Title: "Use the policy.", JSON: json})
 }
 
@@ -65,10 +58,11 @@ type roundRobin struct{ counter *atomic.Uint32 }
 
 // compileRoundRobin keeps the counter over edits of the handler.
 func compileRoundRobin(env *module.Env, _ *NoConfig) (Policy, error) {
-	return newRoundRobin(env), nil
+	return RoundRobin(env), nil
 }
 
-func newRoundRobin(env *module.Env) Policy {
+// RoundRobin returns the policy that takes the upstreams in turn. Its counter outlives edits of the module that env is of.
+func RoundRobin(env *module.Env) Policy {
 	return roundRobin{env.State("round_robin", func() any { return new(atomic.Uint32) }).(*atomic.Uint32)}
 }
 

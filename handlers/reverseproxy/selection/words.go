@@ -1,4 +1,4 @@
-package reverseproxy
+package selection
 
 import (
 	"errors"
@@ -9,18 +9,20 @@ import (
 	"github.com/sluiceproxy/sluice/config/module"
 )
 
-// policyReading is a selection policy while it is read.
-type policyReading struct {
+var one = caddyfile.Exactly(1)
+
+// reading is a selection policy while it is read.
+type reading struct {
 	u        *module.Use
 	fallback module.Ref[Policy]
 	maxAge   module.Duration
 }
 
-var fallbackLine = caddyfile.Option[policyReading]{
+var fallbackLine = caddyfile.Option[reading]{
 	Name: "fallback", Args: caddyfile.AtLeast(1), Block: true, Once: "fallback selection policy already specified",
-	Set: func(p *policyReading, d *caddyfile.Dispenser, args []caddyfile.Token) error {
-		back(d, len(args)-1)
-		n, err := p.u.Module(d, policyNamespace, "policy")
+	Set: func(p *reading, d *caddyfile.Dispenser, args []caddyfile.Token) error {
+		d.Back(len(args) - 1)
+		n, err := p.u.Module(d, Namespace, "policy")
 		p.fallback = module.RefTo[Policy](n)
 		return err
 	},
@@ -28,16 +30,16 @@ var fallbackLine = caddyfile.Option[policyReading]{
 
 // What the blocks of policies may hold.
 var (
-	noLines       = caddyfile.Options[policyReading]{}
-	fallbackLines = caddyfile.Options[policyReading]{Lines: []caddyfile.Option[policyReading]{fallbackLine}}
-	cookieLines   = caddyfile.Options[policyReading]{Lines: []caddyfile.Option[policyReading]{
+	noLines       = caddyfile.Options[reading]{}
+	fallbackLines = caddyfile.Options[reading]{Lines: []caddyfile.Option[reading]{fallbackLine}}
+	cookieLines   = caddyfile.Options[reading]{Lines: []caddyfile.Option[reading]{
 		fallbackLine,
 		{Name: "max_age", Args: one, Once: "cookie max_age already specified", Set: readMaxAge},
 	}}
 )
 
-func readMaxAge(p *policyReading, d *caddyfile.Dispenser, args []caddyfile.Token) error {
-	if err := caddyfile.Duration(func(p *policyReading) *module.Duration { return &p.maxAge })(p, d, args); err != nil {
+func readMaxAge(p *reading, d *caddyfile.Dispenser, args []caddyfile.Token) error {
+	if err := caddyfile.Duration(func(p *reading) *module.Duration { return &p.maxAge })(p, d, args); err != nil {
 		return err
 	}
 	if p.maxAge <= 0 {
@@ -46,26 +48,26 @@ func readMaxAge(p *policyReading, d *caddyfile.Dispenser, args []caddyfile.Token
 	return nil
 }
 
-// readPolicyWords reads the arguments of a policy, whose name is d's next token, and its block.
-func readPolicyWords(u *module.Use, d *caddyfile.Dispenser, count caddyfile.Count, block *caddyfile.Options[policyReading]) ([]string, *policyReading, error) {
+// readWords reads the arguments of a policy, whose name is d's next token, and its block.
+func readWords(u *module.Use, d *caddyfile.Dispenser, count caddyfile.Count, block *caddyfile.Options[reading]) ([]string, *reading, error) {
 	d.Next()
 	args := d.RemainingArgs()
 	if !count.Allows(len(args)) {
 		return nil, nil, d.ArgErr()
 	}
-	p := &policyReading{u: u}
+	p := &reading{u: u}
 	return args, p, block.Parse(d, p)
 }
 
 // plainWords reads a policy that is no more than its name.
 func plainWords(u *module.Use, d *caddyfile.Dispenser) (any, error) {
-	_, _, err := readPolicyWords(u, d, caddyfile.None, &noLines)
+	_, _, err := readWords(u, d, caddyfile.None, &noLines)
 	return nil, err
 }
 
 // randomChooseWords writes the number even if it is the default.
 func randomChooseWords(u *module.Use, d *caddyfile.Dispenser) (any, error) {
-	args, _, err := readPolicyWords(u, d, one, &noLines)
+	args, _, err := readWords(u, d, one, &noLines)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +79,7 @@ func randomChooseWords(u *module.Use, d *caddyfile.Dispenser) (any, error) {
 }
 
 func weightedWords(u *module.Use, d *caddyfile.Dispenser) (any, error) {
-	args, _, err := readPolicyWords(u, d, caddyfile.AtLeast(1), &noLines)
+	args, _, err := readWords(u, d, caddyfile.AtLeast(1), &noLines)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +100,7 @@ func weightedWords(u *module.Use, d *caddyfile.Dispenser) (any, error) {
 }
 
 func headerWords(u *module.Use, d *caddyfile.Dispenser) (any, error) {
-	args, p, err := readPolicyWords(u, d, one, &fallbackLines)
+	args, p, err := readWords(u, d, one, &fallbackLines)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +108,7 @@ func headerWords(u *module.Use, d *caddyfile.Dispenser) (any, error) {
 }
 
 func queryWords(u *module.Use, d *caddyfile.Dispenser) (any, error) {
-	args, p, err := readPolicyWords(u, d, one, &fallbackLines)
+	args, p, err := readWords(u, d, one, &fallbackLines)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +116,7 @@ func queryWords(u *module.Use, d *caddyfile.Dispenser) (any, error) {
 }
 
 func cookieWords(u *module.Use, d *caddyfile.Dispenser) (any, error) {
-	args, p, err := readPolicyWords(u, d, caddyfile.Between(0, 2), &cookieLines)
+	args, p, err := readWords(u, d, caddyfile.Between(0, 2), &cookieLines)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,6 @@
-package reverseproxy
+// Package httptransport is the transport http of reverse_proxy: its settings, and the use of connections that handlers
+// with equal settings share.
+package httptransport
 
 import (
 	"fmt"
@@ -12,15 +14,15 @@ import (
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
-// TransportConfig is the transport http: HTTP/1.1 or HTTP/2, with TLS or in clear text. Handlers with equal settings
+// Config is the config of the transport http: HTTP/1.1 or HTTP/2, with TLS or in clear text. Handlers with equal settings
 // share their connections, and an edit that leaves the settings as they are leaves the connections open.
-type TransportConfig struct {
+type Config struct {
 	// Resolver is who is asked for the addresses of upstreams. Default: the system. Nothing is remembered: a name is looked
 	// up for each new connection.
 	Resolver ResolverConfig `json:"resolver"`
 	// TLS speaks TLS to the upstreams, with the settings in it; {} is enough. The Host of requests is then the upstream's
 	// address, unless headers.request sets it. Default: clear text.
-	TLS *TransportTLS `json:"tls"`
+	TLS *TLS `json:"tls"`
 	// KeepAlive is how connections are kept for the next request.
 	KeepAlive KeepAlive `json:"keep_alive"`
 	// Compression asks the upstream for gzip where the client does not say what it accepts, and decompresses the answer.
@@ -84,22 +86,25 @@ type KeepAlive struct {
 	IdleTimeout module.Duration `json:"idle_timeout"`
 }
 
-const transportID = "http.reverse_proxy.transport.http"
+const id = "http.reverse_proxy.transport.http"
 
-// TransportSpec describes the transport http.
-func TransportSpec() module.Spec {
-	return module.New(transportID, "Speaks HTTP to upstreams.", &TransportConfig{Compression: true}, compileTransport,
+// Specs describes the transport and the modules that it is made of.
+func Specs() []module.Spec { return append([]module.Spec{Spec()}, proxySpecs()...) }
+
+// Spec describes the transport http.
+func Spec() module.Spec {
+	return module.New(id, "Speaks HTTP to upstreams.", &Config{Compression: true}, compile,
 		module.Examples(
 			module.Example{Title: "Give up sooner.", JSON: `{"protocol":"http","dial_timeout":"1s","response_header_timeout":"30s"}`},
 			module.Example{Title: "Speak HTTP/2 without TLS, as gRPC servers do.", JSON: `{"protocol":"http","versions":["h2c"]}`},
 			module.Example{Title: "Speak TLS, and take a server for the name that its certificate has.", JSON: `{"protocol":"http","tls":{"server_name":"app.internal"}}`},
 			module.Example{Title: "Tell the upstream who the client is, below HTTP.", JSON: `{"protocol":"http","proxy_protocol":"v2"}`},
 		),
-		module.Words(transportWords))
+		module.Words(readWords))
 }
 
-func compileTransport(env *module.Env, c *TransportConfig) (upstream.Transport, error) {
-	t := &httpTransport{options: c.options(), globals: env.Globals()}
+func compile(env *module.Env, c *Config) (upstream.Transport, error) {
+	t := &transport{options: c.options(), globals: env.Globals()}
 	problems := c.readVersions(&t.options)
 	problems = append(problems, c.readResolver(&t.options)...)
 	problems = append(problems, c.readProxies(t)...)
@@ -117,7 +122,7 @@ func compileTransport(env *module.Env, c *TransportConfig) (upstream.Transport, 
 }
 
 // options merges the settings into the defaults. A zero stands for the default, as it always has.
-func (c *TransportConfig) options() upstream.HTTPOptions {
+func (c *Config) options() upstream.HTTPOptions {
 	o := upstream.DefaultHTTPOptions()
 	o.DialTimeout = orDefault(c.DialTimeout, o.DialTimeout)
 	o.DialFallbackDelay = time.Duration(c.DialFallbackDelay)
@@ -148,7 +153,7 @@ func orDefault(d module.Duration, def time.Duration) time.Duration {
 }
 
 // readVersions reads which versions of HTTP are spoken.
-func (c *TransportConfig) readVersions(o *upstream.HTTPOptions) (problems schema.Problems) {
+func (c *Config) readVersions(o *upstream.HTTPOptions) (problems schema.Problems) {
 	two := len(c.Versions) == 0
 	for i, v := range c.Versions {
 		at := "/versions/" + strconv.Itoa(i)
@@ -168,7 +173,7 @@ func (c *TransportConfig) readVersions(o *upstream.HTTPOptions) (problems schema
 	return problems
 }
 
-func (c *TransportConfig) readResolver(o *upstream.HTTPOptions) (problems schema.Problems) {
+func (c *Config) readResolver(o *upstream.HTTPOptions) (problems schema.Problems) {
 	var servers []string
 	for i, text := range c.Resolver.Addresses {
 		server, err := upstream.ParseResolver(text)

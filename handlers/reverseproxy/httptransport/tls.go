@@ -1,4 +1,4 @@
-package reverseproxy
+package httptransport
 
 import (
 	"crypto/sha256"
@@ -16,8 +16,8 @@ import (
 	"github.com/sluiceproxy/sluice/server/trust"
 )
 
-// TransportTLS is how TLS is spoken to upstreams.
-type TransportTLS struct {
+// TLS is how TLS is spoken to upstreams.
+type TLS struct {
 	// CA is who may have signed the certificates of upstreams. Default: those whom the system trusts.
 	CA module.Ref[*trust.Pool] `json:"ca" module:"tls.ca_pool.source" inline:"provider"`
 	// RootCAPool is the older way to write ca with the source inline: certificates in DER and base64.
@@ -48,16 +48,14 @@ type TransportTLS struct {
 }
 
 // read puts the settings into a transport.
-func (c *TransportTLS) read(env *module.Env, t *httpTransport) schema.Problems {
+func (c *TLS) read(env *module.Env, t *transport) schema.Problems {
 	o := &t.options.TLS
 	o.Enabled = true
 	o.Insecure = c.InsecureSkipVerify
 	o.HandshakeTimeout = time.Duration(c.HandshakeTimeout)
 	problems := c.readRoots(env, t)
 	problems = append(problems, c.readCertificate(env, t)...)
-	if err := refuse(refusal{"client_certificate_automate", c.ClientCertificateAutomate, "name the files of a certificate with client_certificate_file and client_certificate_key_file"}); err != nil {
-		problems = append(problems, problemsUnder("", err)...)
-	}
+	problems = append(problems, refuse(refusal{"client_certificate_automate", c.ClientCertificateAutomate, "name the files of a certificate with client_certificate_file and client_certificate_key_file"})...)
 	var err error
 	if o.Renegotiation, err = trust.ParseRenegotiation(c.Renegotiation); err != nil {
 		problems = append(problems, module.Problem("/renegotiation", err.Error())...)
@@ -74,7 +72,7 @@ func (c *TransportTLS) read(env *module.Env, t *httpTransport) schema.Problems {
 }
 
 // readRoots reads who is trusted, in one of three ways.
-func (c *TransportTLS) readRoots(env *module.Env, t *httpTransport) schema.Problems {
+func (c *TLS) readRoots(env *module.Env, t *transport) schema.Problems {
 	ways := 0
 	for _, used := range []bool{c.CA.Set(), len(c.RootCAPool) > 0, len(c.RootCAPEMFiles) > 0} {
 		if used {
@@ -98,7 +96,7 @@ func (c *TransportTLS) readRoots(env *module.Env, t *httpTransport) schema.Probl
 }
 
 // readCertificate reads the certificate that is shown to upstreams.
-func (c *TransportTLS) readCertificate(env *module.Env, t *httpTransport) schema.Problems {
+func (c *TLS) readCertificate(env *module.Env, t *transport) schema.Problems {
 	switch {
 	case c.ClientCertificateFile == "" && c.ClientCertificateKeyFile == "":
 		return nil
@@ -137,7 +135,7 @@ var curves = map[string]tls.CurveID{
 	"secp521r1":      tls.CurveP521,
 }
 
-func (c *TransportTLS) readCurves(ids *[8]tls.CurveID) (problems schema.Problems) {
+func (c *TLS) readCurves(ids *[8]tls.CurveID) (problems schema.Problems) {
 	n := 0
 	for i, name := range c.Curves {
 		id, ok := curves[name]
@@ -152,7 +150,7 @@ func (c *TransportTLS) readCurves(ids *[8]tls.CurveID) (problems schema.Problems
 	return problems
 }
 
-func (c *TransportTLS) readExcept(ports *string) (problems schema.Problems) {
+func (c *TLS) readExcept(ports *string) (problems schema.Problems) {
 	list := slices.Clone(c.ExceptPorts)
 	for i, p := range list {
 		if n, err := strconv.ParseUint(p, 10, 16); err != nil || strconv.FormatUint(n, 10) != p {

@@ -1,4 +1,4 @@
-package reverseproxy
+package httptransport
 
 import (
 	"errors"
@@ -89,7 +89,7 @@ type noProxy struct{}
 func (noProxy) ForwardProxy(vars.Scope) (*url.URL, bool, error) { return nil, true, nil }
 
 // readProxies reads the forward proxy and the PROXY protocol.
-func (c *TransportConfig) readProxies(t *httpTransport) (problems schema.Problems) {
+func (c *Config) readProxies(t *transport) (problems schema.Problems) {
 	switch c.ProxyProtocol {
 	case "":
 	case "v1":

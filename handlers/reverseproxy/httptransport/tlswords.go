@@ -1,4 +1,4 @@
-package reverseproxy
+package httptransport
 
 import (
 	"errors"
@@ -9,14 +9,14 @@ import (
 )
 
 // tls returns the settings of TLS, which any line about them turns on.
-func (c *transportReading) tls() *TransportTLS {
+func (c *reading) tls() *TLS {
 	if c.TLS == nil {
-		c.TLS = &TransportTLS{}
+		c.TLS = &TLS{}
 	}
 	return c.TLS
 }
 
-func readProxyProtocol(c *transportReading, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
+func readProxyProtocol(c *reading, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
 	switch v := args[0].Text; v {
 	case "v1", "v2":
 		c.ProxyProtocol = v
@@ -26,11 +26,11 @@ func readProxyProtocol(c *transportReading, _ *caddyfile.Dispenser, args []caddy
 	}
 }
 
-func readNetworkProxy(c *transportReading, d *caddyfile.Dispenser, args []caddyfile.Token) error {
+func readNetworkProxy(c *reading, d *caddyfile.Dispenser, args []caddyfile.Token) error {
 	if c.NetworkProxy.Set() {
 		return errTwoProxies
 	}
-	back(d, len(args)-1)
+	d.Back(len(args) - 1)
 	n, err := c.u.Module(d, proxyNamespace, "from")
 	c.NetworkProxy = module.RefTo[NetworkProxy](n)
 	return err
@@ -39,7 +39,7 @@ func readNetworkProxy(c *transportReading, d *caddyfile.Dispenser, args []caddyf
 var errTwoProxies = errors.New("the forward proxy is specified twice; use network_proxy alone")
 
 // readForwardProxyURL writes what network_proxy url does.
-func readForwardProxyURL(c *transportReading, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
+func readForwardProxyURL(c *reading, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
 	if c.NetworkProxy.Set() {
 		return errTwoProxies
 	}
@@ -49,7 +49,7 @@ func readForwardProxyURL(c *transportReading, _ *caddyfile.Dispenser, args []cad
 }
 
 // readClientAuth reads the files of a certificate and its key. One argument would be the name of one that is managed.
-func readClientAuth(c *transportReading, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
+func readClientAuth(c *reading, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
 	if len(args) == 1 {
 		return args[0].Errf("'tls_client_auth' with the name of a managed certificate is not supported yet; give the files of a certificate and of its key")
 	}
@@ -59,7 +59,7 @@ func readClientAuth(c *transportReading, _ *caddyfile.Dispenser, args []caddyfil
 
 var errTwoPools = errors.New("tls_trusted_ca_certs and tls_trust_pool exclude each other; use tls_trust_pool alone")
 
-func readTrustedCerts(c *transportReading, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
+func readTrustedCerts(c *reading, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
 	if c.tls().CA.Set() {
 		return errTwoPools
 	}
@@ -69,7 +69,7 @@ func readTrustedCerts(c *transportReading, _ *caddyfile.Dispenser, args []caddyf
 	return nil
 }
 
-func readTrustPool(c *transportReading, d *caddyfile.Dispenser, args []caddyfile.Token) (err error) {
+func readTrustPool(c *reading, d *caddyfile.Dispenser, args []caddyfile.Token) (err error) {
 	if len(c.tls().RootCAPEMFiles) > 0 {
 		return errTwoPools
 	}
@@ -77,7 +77,7 @@ func readTrustPool(c *transportReading, d *caddyfile.Dispenser, args []caddyfile
 	return err
 }
 
-func readRenegotiation(c *transportReading, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
+func readRenegotiation(c *reading, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
 	if _, err := trust.ParseRenegotiation(args[0].Text); err != nil {
 		return args[0].Errf("%w", err)
 	}

@@ -1,4 +1,5 @@
-package reverseproxy
+// Package selection is the choice among the upstreams of a handler: what a selection policy gets, and all the policies.
+package selection
 
 import (
 	"net/http"
@@ -39,17 +40,53 @@ type Upstream struct {
 	Dial string
 	// MaxRequests is the number of requests above which the upstream is full; 0 is no limit.
 	MaxRequests int64
+	// Host is what is known of the upstream process-wide. It is there from the preparation of the handler to its release.
+	Host *upstream.Host
+	// Watch is what finds out about its health; nil if nothing does.
+	Watch *health.Watch
+	// Blind says that its health does not count.
+	Blind bool
 
 	text vars.Text
-	host *upstream.Host // from the preparation of the handler to its release
 	memo atomic.Pointer[memo]
-
-	watch *health.Watch // nil if its health is not found out
-	blind bool          // its health does not count
 
 	// Of a dial text without placeholders:
 	literal bool
 	address upstream.Address
+}
+
+// New returns an upstream that has no host yet.
+func New(dial string, maxRequests int64) *Upstream {
+	return &Upstream{Dial: dial, MaxRequests: maxRequests, text: vars.Parse(dial)}
+}
+
+// Found returns an upstream that a source of upstreams has found, with its host.
+func Found(dial string, host *upstream.Host) *Upstream {
+	u := &Upstream{Dial: dial}
+	u.Attach(host)
+	return u
+}
+
+// Attach gives the upstream its host.
+func (u *Upstream) Attach(host *upstream.Host) {
+	u.Host = host
+	u.address, u.literal = host.Address()
+}
+
+// Blindly returns the upstream as it is seen when health does not count.
+func (u *Upstream) Blindly() *Upstream {
+	return &Upstream{
+		Dial: u.Dial, MaxRequests: u.MaxRequests, Host: u.Host, Watch: u.Watch, Blind: true, text: u.text, literal: u.literal, address: u.address,
+	}
+}
+
+// Address returns where the upstream is. It reports whether its dial text has no placeholders, which s would expand.
+func (u *Upstream) Address(s vars.Scope) (a upstream.Address, literal bool, err error) {
+	if u.literal {
+		return u.address, true, nil
+	}
+	a, err = upstream.ParseDial(u.text.Expand(s, vars.All, ""))
+	return a, false, err
 }
 
 type memo struct {
@@ -58,13 +95,13 @@ type memo struct {
 }
 
 // Available reports whether the upstream may be chosen: it is healthy and not full (HOST-2).
-func (u *Upstream) Available() bool { return u.Healthy() && !u.host.Full(u.MaxRequests) }
+func (u *Upstream) Available() bool { return u.Healthy() && !u.Host.Full(u.MaxRequests) }
 
 // Healthy reports whether health checks and circuit breaker, as far as there are any, have nothing against the upstream.
-func (u *Upstream) Healthy() bool { return u.watch == nil || u.blind || u.watch.Healthy() }
+func (u *Upstream) Healthy() bool { return u.Watch == nil || u.Blind || u.Watch.Healthy() }
 
 // Requests is the number of requests that are running on it, those of other handlers with the same dial text among them.
-func (u *Upstream) Requests() int64 { return u.host.Requests() }
+func (u *Upstream) Requests() int64 { return u.Host.Requests() }
 
 // Memo returns what calculate returned when it was last asked for the same owner, so that a policy can remember one
 // text for each upstream without keeping a table of them.
