@@ -54,8 +54,8 @@ type Deps struct {
 	Schema func() schema.Schema
 	// Metrics is what /metrics shows, and where the API counts its requests.
 	Metrics *metrics.Registry
-	// Upstreams lists the upstreams for /reverse_proxy/upstreams.
-	Upstreams func() []upstream.Status
+	// Upstreams is what /reverse_proxy/ is about; nil means that there are none.
+	Upstreams *upstream.Pool
 	// Adapters are the languages that /load and /adapt take beside JSON, by the
 	// second part of their content type, such as "caddyfile". "json" is not for
 	// them.
@@ -100,6 +100,9 @@ func New(d Deps) *API {
 	if a.log == nil {
 		a.log = zap.NewNop()
 	}
+	if a.deps.Upstreams == nil {
+		a.deps.Upstreams = upstream.NewPool(nil)
+	}
 	a.bodies.max = a.limits.BufferedBodies
 	a.parsing = semaphore.NewWeighted(a.limits.Parsing)
 	a.adapting = semaphore.NewWeighted(maxAdapting)
@@ -111,5 +114,5 @@ func New(d Deps) *API {
 
 // Handler serves the API under the rules of a Guard.
 func (a *API) Handler(g *Guard) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, g) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.Serve(w, r, g) })
 }

@@ -244,8 +244,8 @@ func TestErrorsOfTheEngine(t *testing.T) {
 }
 
 func TestPanicIsAnError(t *testing.T) {
-	f := newFixture(t, "{}", func(d *Deps, _ *GuardOptions) { d.Upstreams = func() []upstream.Status { panic("oops") } })
-	f.want(f.do("GET", "/reverse_proxy/upstreams", nil), 500, "internal error; the log says more")
+	f := newFixture(t, "{}", func(d *Deps, _ *GuardOptions) { d.Ready = func() (bool, []string) { panic("oops") } })
+	f.want(f.do("GET", "/readyz", nil), 500, "internal error; the log says more")
 	f.want(f.do("GET", "/config/", nil), 200, "{}")
 }
 
@@ -430,7 +430,11 @@ func TestState(t *testing.T) {
 	ready := true
 	f := newFixture(t, "{}", func(d *Deps, _ *GuardOptions) {
 		d.Ready = func() (bool, []string) { return ready, []string{"a", "b"} }
-		d.Upstreams = func() []upstream.Status { return []upstream.Status{{Address: "10.0.0.1:80", NumRequests: 2, Fails: 1}} }
+		d.Upstreams = upstream.NewPool(nil)
+		h := d.Upstreams.Acquire("10.0.0.1:80")
+		h.Begin(0)
+		h.Begin(0)
+		h.Fail(time.Hour)
 	})
 	f.want(f.do("GET", "/healthz", nil), 200, `{"status":"ok","version":"v0"}`)
 	f.want(f.do("GET", "/readyz", nil), 200, `{"status":"ready"}`)

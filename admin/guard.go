@@ -14,6 +14,9 @@ import (
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 )
 
+// DefaultAddress is where the endpoint listens if nobody says otherwise.
+const DefaultAddress = "localhost:2019"
+
 // GuardOptions say who may use an endpoint.
 type GuardOptions struct {
 	// Address is what the endpoint listens on. It decides whether the Host
@@ -82,6 +85,21 @@ func NewGuard(o GuardOptions) (*Guard, error) {
 	}
 	return g, nil
 }
+
+// LockedGuard makes a Guard that lets nobody in, whatever they send. It is for
+// an endpoint whose own rules cannot be had.
+func LockedGuard() *Guard { return &Guard{checkHost: true, locked: true} }
+
+// CheckOrigin returns what is wrong with the text of an allowed origin, if
+// anything is.
+func CheckOrigin(text string) error {
+	_, err := parseOrigin(text)
+	return err
+}
+
+// ChecksHost reports whether requests must call the endpoint by one of its
+// names. They need not if it is open to every name of the machine, or has none.
+func (g *Guard) ChecksHost() bool { return g.checkHost }
 
 // openInterface reports whether requests reach the address under any host name.
 func openInterface(a netaddr.Addr) bool { return a.IsWildcard() || a.IsUnix() || a.IsFD() }

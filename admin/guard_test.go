@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -40,8 +41,8 @@ func TestDefaultOrigins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(g.Origins(), " "); got != c.want || g.checkHost != c.host {
-			t.Errorf("%s: origins %q, host check %v; want %q, %v", c.listen, got, g.checkHost, c.want, c.host)
+		if got := strings.Join(g.Origins(), " "); got != c.want || g.ChecksHost() != c.host {
+			t.Errorf("%s: origins %q, host check %v; want %q, %v", c.listen, got, g.ChecksHost(), c.want, c.host)
 		}
 	}
 }
@@ -51,6 +52,34 @@ func TestOriginsThatAreNone(t *testing.T) {
 		if g, err := NewGuard(GuardOptions{Origins: []string{text}}); err == nil {
 			t.Errorf("%q is taken as %v", text, g.Origins())
 		}
+		if CheckOrigin(text) == nil {
+			t.Errorf("%q passes as an origin", text)
+		}
+	}
+	for _, text := range []string{"a", "a:80", "[::1]:80", "https://a", "http://a:80/"} {
+		if err := CheckOrigin(text); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestLockedGuard(t *testing.T) {
+	f := newFixture(t, "{}")
+	h := f.api.Handler(LockedGuard())
+	for _, host := range []string{"", "localhost:2019", "x"} {
+		for _, path := range []string{"/config/", "/healthz", "/readyz", "/nope"} {
+			r := httptest.NewRequest("GET", path, nil)
+			r.Host = host
+			r.Header.Set("Authorization", "Bearer ")
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "host not allowed") {
+				t.Errorf("%s of host %q: %d %s", path, host, w.Code, w.Body)
+			}
+		}
+	}
+	if !LockedGuard().ChecksHost() || len(LockedGuard().Origins()) > 0 {
+		t.Error("the locked guard allows an origin")
 	}
 }
 

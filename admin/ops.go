@@ -10,7 +10,6 @@ import (
 
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server"
-	"github.com/sluiceproxy/sluice/upstream"
 )
 
 // stop is POST /stop (section 9.3).
@@ -34,16 +33,6 @@ func (a *API) stop(c *call) error {
 	if a.stopping.CompareAndSwap(false, true) {
 		go a.deps.Stop()
 	}
-	return nil
-}
-
-// upstreams is GET /reverse_proxy/upstreams (section 10).
-func (a *API) upstreams(c *call) error {
-	list := []upstream.Status{}
-	if a.deps.Upstreams != nil {
-		list = append(list, a.deps.Upstreams()...)
-	}
-	c.answerJSON(list)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/admin/admintest"
+	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/module"
@@ -34,11 +35,11 @@ func freePorts(t *testing.T, n int) []int {
 func TestScenariosOnTheEngine(t *testing.T) {
 	ports := freePorts(t, admintest.Ports+1)
 	host := "localhost:" + strconv.Itoa(ports[admintest.Ports])
-	table, err := module.NewTable(append(standard.Specs(), admin.Spec()), standard.Refused())
+	table, err := module.NewTable(append(standard.Specs(), endpoint.Spec()), standard.Refused())
 	if err != nil {
 		t.Fatal(err)
 	}
-	sockets := admin.NewSockets(admin.SocketsOptions{Default: host})
+	sockets := endpoint.NewSockets(endpoint.SocketsOptions{Default: host})
 	services := module.Services{}
 	module.Provide(services, sockets)
 	pool := upstream.NewPool(nil)
@@ -54,7 +55,7 @@ func TestScenariosOnTheEngine(t *testing.T) {
 	}
 	stopped := make(chan struct{})
 	language := caddyfiles{adapt.New(table, adapt.Words{Order: standard.DirectiveOrder(), Refused: standard.RefusedDirectives()})}
-	api := admin.New(admin.Deps{Engine: admin.FromEngine(engine), Store: store, Table: table, Upstreams: pool.List,
+	api := admin.New(admin.Deps{Engine: admin.FromEngine(engine), Store: store, Table: table, Upstreams: pool,
 		Adapters: map[string]admin.Adapter{"caddyfile": language}, Stop: func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()

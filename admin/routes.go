@@ -31,6 +31,7 @@ func (a *API) routes() []route {
 		"The @id, and a path below the object.", a.getID, a.writeID)...)
 	list = append(list, a.loadRoutes()...)
 	list = append(list, a.revisionRoutes()...)
+	list = append(list, a.upstreamRoutes()...)
 	list = append(list, a.stateRoutes()...)
 	return append(list, a.debugRoutes()...)
 }
@@ -120,13 +121,10 @@ func (a *API) revisionRoutes() []route {
 }
 
 func (a *API) stateRoutes() []route {
-	hosts := listOf(object(map[string]any{"address": kind("string"), "num_requests": kind("integer"), "fails": kind("integer")}))
 	state := object(map[string]any{"status": kind("string"), "version": kind("string"), "revision": kind("integer")})
 	live := answer("The process answers.", "application/json", state)
 	ready := answer("Everything in the document is being served.", "application/json", state, 503)
 	return []route{
-		{RouteDoc{Method: "GET", Pattern: "/reverse_proxy/upstreams", Summary: "List the upstreams with their requests and failures",
-			Responses: answer("The upstreams.", "application/json", hosts)}, a.upstreams},
 		{RouteDoc{Method: "GET", Pattern: "/schema", Summary: "Get the JSON Schema of documents",
 			Responses: answer("The schema.", "application/schema+json", kind("object"), 404)}, a.showSchema},
 		{RouteDoc{Method: "GET", Pattern: healthPattern, Summary: "Whether the process is alive", Description: "Needs no token.",

@@ -68,7 +68,7 @@ func (a *API) newRouter() *chi.Mux {
 }
 
 // adapt makes a handler usable by the router, which hands on the call that
-// serve gave it.
+// Serve gave it.
 func (a *API) adapt(pattern string, h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := w.(*call)
@@ -79,9 +79,9 @@ func (a *API) adapt(pattern string, h handler) http.HandlerFunc {
 	}
 }
 
-// serve answers one request in the order of the reference: log, security
-// checks, then routing.
-func (a *API) serve(w http.ResponseWriter, r *http.Request, g *Guard) {
+// Serve answers one request under the rules of a Guard, in the order of the
+// reference: log, security checks, then routing.
+func (a *API) Serve(w http.ResponseWriter, r *http.Request, g *Guard) {
 	c := &call{ResponseWriter: w, r: r, guard: g}
 	a.logRequest(r)
 	defer a.done(c)

@@ -24,6 +24,9 @@ type Error struct {
 	ID string
 	// Trace says which function made the error, and where.
 	Trace string
+	// Final says that a config wants the status for just this case, as in "=503". In an error route it therefore replaces
+	// the status of the error that is being handled.
+	Final bool
 }
 
 const idAlphabet = "abcdefghijkmnpqrstuvwxyz0123456789"
@@ -86,6 +89,16 @@ func (e *Error) Message() string {
 		return e.Err.Error()
 	}
 	return http.StatusText(e.Status)
+}
+
+// Answer is the error that a client is told of after first, when the error routes for it have failed with second: first,
+// unless second is final.
+func Answer(first, second error) error {
+	var e *Error
+	if errors.As(second, &e) && e.Final {
+		return second
+	}
+	return first
 }
 
 // StatusOf is the status that err stands for: its own, or 500 if it has none.

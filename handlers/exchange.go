@@ -53,6 +53,8 @@ type Exchange struct {
 	// Upstream is the response of an upstream that is being handled by routes
 	// instead of being passed on; nil outside such routes.
 	Upstream UpstreamResponse
+	// Detachable says that who runs the chain takes what [Exchange.Detach] gives.
+	Detachable bool
 	// Chains are dropped by Release; the route package adds to them.
 	Chains []interface{ Drop() }
 
@@ -62,6 +64,7 @@ type Exchange struct {
 	groups  []string
 	err     error
 	depth   int
+	rest    func()
 	pin     Pin
 	fields  []zap.Field
 
@@ -160,6 +163,24 @@ func (x *Exchange) Release() {
 	x.End = Next{}
 	x.Server = released{x.Server.Name(), x.Server.LogCredentials()}
 	x.unpin()
+}
+
+// Detach hands over what is left of a request whose connection was taken over. rest runs in a goroutine of its own when
+// the chain has returned, and the request ends with it; so what has served the connection until then is not kept in
+// memory. The request's context is cancelled by then. It reports false if nobody takes it: then the handler goes on
+// itself.
+func (x *Exchange) Detach(rest func()) bool {
+	if !x.Detachable || x.Response == nil || !x.Response.Hijacked() {
+		return false
+	}
+	x.rest = rest
+	return true
+}
+
+// Detached returns what was handed over, once; nil if nothing was.
+func (x *Exchange) Detached() (rest func()) {
+	rest, x.rest = x.rest, nil
+	return rest
 }
 
 // Finish ends the exchange. The server calls it when the handlers are done.

@@ -44,6 +44,22 @@ func (w *ResponseWriter) Hijacked() bool { return w.hijacked }
 // AddSize counts bytes that went to the client past this writer, after a hijack.
 func (w *ResponseWriter) AddSize(n int64) { w.size += n }
 
+// LetGo forgets the writer below, of which only the header stays. It is called when the connection was taken over and the
+// handlers have returned, so that what net/http had for the connection is not kept as long as it lives.
+func (w *ResponseWriter) LetGo() { w.ResponseWriter = taken(w.ResponseWriter.Header()) }
+
+// taken is the header of a response whose connection was taken over.
+type taken http.Header
+
+// Header implements http.ResponseWriter.
+func (t taken) Header() http.Header { return http.Header(t) }
+
+// Write implements http.ResponseWriter.
+func (taken) Write([]byte) (int, error) { return 0, http.ErrHijacked }
+
+// WriteHeader implements http.ResponseWriter.
+func (taken) WriteHeader(int) {}
+
 // WriteHeader sends the header. Informational statuses other than 101 may come
 // several times before the final one; a second final one is ignored.
 func (w *ResponseWriter) WriteHeader(status int) {

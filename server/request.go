@@ -23,6 +23,7 @@ type request struct {
 	snapshot logs.Snapshot
 	body     *handlers.CountingBody
 	elapsed  time.Duration // until the primary chain returned
+	detached bool          // see goOn
 }
 
 const maxMethod = 32
@@ -39,6 +40,7 @@ var serverName = []string{"sluice"}
 func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globals vars.Scope, now time.Time) {
 	q := &request{pin: p, server: b}
 	x := &q.exchange
+	x.Detachable = true
 	x.Server, x.Client, x.Start, x.Response, x.Globals, x.End = q, b.Server, now, &q.response, globals, primaryEnd
 	q.response.Reset(q.measure.begin(q, w, r))
 	if r.Body != nil && r.Body != http.NoBody {
@@ -63,6 +65,13 @@ func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globa
 		return
 	}
 	err := b.routes.ServeObserved(&q.response, r, primaryEnd, q.measure.observer())
+	if rest := x.Detached(); rest != nil {
+		q.detached = true
+		q.response.LetGo()
+		q.measure.ResponseWriter = nil
+		go q.goOn(rest, r, err)
+		return
+	}
 	q.measure.end(err)
 	if err != nil {
 		q.handleError(&q.response, r, err)
@@ -92,6 +101,9 @@ func (b *boundServer) admit(r *http.Request) error {
 // handler cuts the connection by a panic.
 func (q *request) finish(r *http.Request) {
 	failure := recover()
+	if q.detached {
+		return
+	}
 	q.measure.cut(failure)
 	if failure != nil && failure != http.ErrAbortHandler {
 		q.logPanic(r, failure)
@@ -102,6 +114,20 @@ func (q *request) finish(r *http.Request) {
 	if failure != nil {
 		panic(failure)
 	}
+}
+
+// goOn ends a request whose connection was taken over. Nobody is left to whom a
+// panic would matter.
+func (q *request) goOn(rest func(), r *http.Request, err error) {
+	defer func() {
+		if failure := recover(); failure != nil && failure != http.ErrAbortHandler {
+			q.logPanic(r, failure)
+		}
+		q.measure.end(err)
+		q.logAccess()
+		q.exchange.Finish()
+	}()
+	rest()
 }
 
 // errorEnd is what runs when no error route has answered.
@@ -138,7 +164,7 @@ func (q *request) handleError(w http.ResponseWriter, r *http.Request, err error)
 			entry.Handled = entry.Second == nil
 		}
 		if !entry.Handled {
-			writeStatus(w, err)
+			writeStatus(w, handlers.Answer(err, entry.Second))
 		}
 	}
 	logs.LogError(b.process.Logs.Current(), b.access, entry)

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/standard"
@@ -26,14 +26,14 @@ import (
 // before those under test, each for a host of its own.
 func newReal(b *testing.B, n int, upstreamAddr string) *server.Engine {
 	b.Helper()
-	table, err := module.NewTable(append(standard.Specs(), admin.Spec()), standard.Refused())
+	table, err := module.NewTable(append(standard.Specs(), endpoint.Spec()), standard.Refused())
 	if err != nil {
 		b.Fatal(err)
 	}
 	sw := logs.NewSwitch(logs.Process{})
 	services := module.Services{}
 	module.Provide(services, sw)
-	module.Provide(services, admin.NewSockets(admin.SocketsOptions{Log: zap.NewNop()}))
+	module.Provide(services, endpoint.NewSockets(endpoint.SocketsOptions{Log: zap.NewNop()}))
 	module.Provide(services, upstream.NewPool(nil))
 	module.Provide(services, upstream.NewTransports(upstream.TransportsConfig{}))
 	e, err := server.New(server.Options{Table: table, Services: services, ReadFile: os.ReadFile, Globals: vars.NewGlobal(), Sockets: listen.NewManager(listen.Options{}), Logs: sw})

@@ -21,6 +21,7 @@ type dialer struct {
 	network string // of the local address: "tcp", "tcp4", "tcp6" or "unix"
 	read    time.Duration
 	write   time.Duration
+	track   func(address string) (done func())
 
 	tls           *tls.Config // what all connections have in common; nil for clear text
 	handshake     time.Duration
@@ -28,12 +29,13 @@ type dialer struct {
 	proxyProtocol int
 }
 
-func newDialer(o HTTPOptions, dial DialFunc) (*dialer, error) {
+func newDialer(o HTTPOptions, dial DialFunc, connections *Connections) (*dialer, error) {
 	d := &dialer{
 		dial:  dial,
 		plain: net.Dialer{Timeout: o.DialTimeout, FallbackDelay: o.DialFallbackDelay, KeepAlive: o.ProbeInterval},
 		read:  o.ReadTimeout,
 		write: o.WriteTimeout,
+		track: connections.Track,
 
 		tls:           o.TLS.base(),
 		handshake:     o.TLS.HandshakeTimeout,
@@ -112,7 +114,16 @@ func (d *dialer) open(ctx context.Context, w *way) (net.Conn, error) {
 	return conn, nil
 }
 
+// reach makes a connection, which is counted.
 func (d *dialer) reach(ctx context.Context, w *way) (net.Conn, error) {
+	conn, err := d.connect(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	return &trackedConn{conn, d.track(w.address)}, nil
+}
+
+func (d *dialer) connect(ctx context.Context, w *way) (net.Conn, error) {
 	if w.proxy != "" && !w.has(modeAbsolute) {
 		return d.tunnel(ctx, w.proxy, w.address)
 	}

@@ -16,9 +16,14 @@ type Host struct {
 
 	refs     int           // guarded by pool.mu
 	judges   map[any]*seat // guarded by pool.mu
+	closing  *time.Timer   // guarded by pool.mu: when streams are ended
 	requests atomic.Int64
+	streams  atomic.Int64
 	released atomic.Bool // refs reached 0 while requests were running
+	drained  atomic.Bool
 	failures failures
+	results  [6]atomic.Int64 // by first digit of the status; 0 is no response
+	latency  atomic.Pointer[latency]
 }
 
 // Dial returns the dial text as it was configured, placeholders unexpanded. It identifies the host.
@@ -67,6 +72,33 @@ func (h *Host) End() {
 func (h *Host) Full(limit int64) bool {
 	return limit > 0 && h.requests.Load() >= limit
 }
+
+// Answered records a response: its status, when the request was sent, and how long it took until the header was in.
+func (h *Host) Answered(status int, sent time.Time, took time.Duration) {
+	if class := status / 100; class > 0 && class < len(h.results) {
+		h.results[class].Add(1)
+	}
+	l := h.latency.Load()
+	if l == nil {
+		h.latency.CompareAndSwap(nil, new(latency))
+		l = h.latency.Load()
+	}
+	l.record(h.minute(sent), took)
+}
+
+// Unanswered records a request without a response, the client's doing excepted.
+func (h *Host) Unanswered() { h.results[0].Add(1) }
+
+// recent is how long the host took to answer lately; nil without responses.
+func (h *Host) recent() *Latency {
+	l := h.latency.Load()
+	if l == nil {
+		return nil
+	}
+	return l.read(h.minute(h.pool.now()))
+}
+
+func (h *Host) minute(t time.Time) int64 { return int64(t.Sub(h.pool.born) / latencyWindow) }
 
 // Fail remembers one failure for the length of window, then forgets it (HC-13). A window of 0 or less is no failure.
 func (h *Host) Fail(window time.Duration) {

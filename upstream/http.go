@@ -5,13 +5,16 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
+
+	"github.com/sluiceproxy/sluice/upstream/xconnect"
 )
 
 // Transports is the process-wide registry of HTTP transports, keyed by their options and counted. Safe for concurrent
 // use.
 type Transports struct {
-	dial  DialFunc
-	proxy func(*http.Request) (*url.URL, error)
+	dial        DialFunc
+	proxy       func(*http.Request) (*url.URL, error)
+	connections *Connections
 
 	mu   sync.Mutex
 	live map[HTTPOptions]*HTTP
@@ -24,6 +27,8 @@ type TransportsConfig struct {
 	// Proxy chooses a forward proxy for a request, as http.ProxyFromEnvironment does; nil means none is ever used. Unix
 	// sockets are always dialled directly (HT-10).
 	Proxy func(*http.Request) (*url.URL, error)
+	// Connections is told of each connection; nil counts none.
+	Connections *Connections
 }
 
 // NewTransports returns an empty registry.
@@ -31,7 +36,10 @@ func NewTransports(c TransportsConfig) *Transports {
 	if c.Dial == nil {
 		c.Dial = dialNetwork
 	}
-	return &Transports{dial: c.Dial, proxy: c.Proxy, live: map[HTTPOptions]*HTTP{}}
+	if c.Connections == nil {
+		c.Connections = &Connections{}
+	}
+	return &Transports{dial: c.Dial, proxy: c.Proxy, connections: c.Connections, live: map[HTTPOptions]*HTTP{}}
 }
 
 // Acquire returns the transport of the options and counts one holder. Equal options are one transport with one pool of
@@ -88,6 +96,9 @@ type HTTP struct {
 
 	http1 *http.Transport
 	http2 *http.Transport // nil unless options.H2C
+
+	dialer    *dialer
+	connector *xconnect.Connector // for WebSockets over HTTP/2; nil if there are none
 }
 
 // Options returns what the transport was made from.
@@ -102,14 +113,17 @@ func (h *HTTP) closeIdle() {
 	if h.http2 != nil {
 		h.http2.CloseIdleConnections()
 	}
+	if h.connector != nil {
+		h.connector.CloseIdle()
+	}
 }
 
 func (t *Transports) open(o HTTPOptions) (*HTTP, error) {
-	d, err := newDialer(o, t.dial)
+	d, err := newDialer(o, t.dial, t.connections)
 	if err != nil {
 		return nil, err
 	}
-	h := &HTTP{options: o, proxy: t.proxy, http1: newNetHTTP(o, d)}
+	h := &HTTP{options: o, proxy: t.proxy, dialer: d, http1: newNetHTTP(o, d)}
 	h.http1.DialContext = d.DialHTTP1
 	h.http1.Protocols.SetHTTP1(true)
 	h.http1.Protocols.SetHTTP2(o.TLS.Enabled && !o.HTTP1Only)
@@ -117,6 +131,12 @@ func (t *Transports) open(o HTTPOptions) (*HTTP, error) {
 		h.http2 = newNetHTTP(o, d)
 		h.http2.DialContext = d.DialContext
 		h.http2.Protocols.SetUnencryptedHTTP2(true)
+	}
+	if o.H2C || o.TLS.Enabled && o.HTTP2Only && !o.HTTP1Only {
+		h.connector = xconnect.New(xconnect.Options{
+			MaxConns: o.MaxConnsPerHost, KeepAlive: o.KeepAlive, IdleTimeout: o.IdleTimeout, MaxHeader: o.MaxResponseHeaderSize,
+			Patience: o.DialTimeout, HeaderTimeout: o.ResponseHeaderTimeout,
+		})
 	}
 	return h, nil
 }

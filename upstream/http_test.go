@@ -210,7 +210,7 @@ func TestH2CAndUpgradeFallback(t *testing.T) {
 	}
 	r, _ := http.NewRequest("GET", s.URL, nil)
 	r.Header.Set("Connection", "Upgrade")
-	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("Upgrade", "irc") // what HTTP/2 has no counterpart for
 	res, err = h.RoundTrip(r)
 	if got := body(t, res, err); got != "HTTP/1.1" {
 		t.Errorf("upgrade: %s", got)

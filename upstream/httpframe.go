@@ -24,7 +24,8 @@ type framer struct {
 	length   int64
 	chunked  bool
 	framing  bool // the field before says how the message is framed
-	doubtful bool // framed in two ways: the connection has to end with the message
+	doubtful bool // the connection has to end with the message, which net/http does not know: it is framed in two ways, or says so
+	options  connectionOptions
 }
 
 type frameState uint8
@@ -61,7 +62,10 @@ func (f *framer) begin(noBody bool) {
 
 // feed takes what was sent next and returns how much of it belongs to the message; the message has ended there if the
 // state is frameDone.
+//
+// In a response it may change p: see connectionOptions.
 func (f *framer) feed(p []byte) (n int, err error) {
+	f.options.earlier = nil // not in p
 	for n < len(p) && f.state != frameDone {
 		switch f.state {
 		case frameUntilClose, frameTunnel:
@@ -76,6 +80,9 @@ func (f *framer) feed(p []byte) (n int, err error) {
 			k, err := f.feedLine(p[n:])
 			if err != nil {
 				return n, err
+			}
+			if f.state == frameTunnel {
+				return n + k, nil
 			}
 			n += k
 		}
@@ -112,6 +119,9 @@ func (f *framer) feedLine(p []byte) (int, error) {
 		line = line[:len(line)-1]
 	}
 	err := f.takeLine(line, crlf || f.cut)
+	if len(f.line) > 0 && !f.cut {
+		copy(p[:end], f.line[len(f.line)-end:]) // what was hidden
+	}
 	f.line, f.cut = f.line[:0], false
 	return end + 1, err
 }
@@ -182,6 +192,9 @@ func (f *framer) takeField(line []byte) error {
 			f.framing = true
 			return f.takeLength(value)
 		}
+		if f.response && !f.old {
+			f.options.take(line, len(f.line) == 0)
+		}
 	case 'T', 't':
 		if value, ok := valueOf(line, encodingField); ok {
 			f.framing = true
@@ -232,7 +245,7 @@ func (f *framer) takeEncoding(value []byte) error {
 
 // endHead decides where the message ends.
 func (f *framer) endHead() error {
-	f.doubtful = f.chunked && f.length >= 0
+	f.doubtful = f.chunked && f.length >= 0 || f.options.hidden
 	if f.response {
 		switch {
 		case f.status == 101:

@@ -6,6 +6,9 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
+
+	"github.com/sluiceproxy/sluice/internal/idleread"
 )
 
 // guardConn is a connection that speaks HTTP/1 and on which nothing is a response that was not asked for. It follows the
@@ -17,21 +20,37 @@ import (
 type guardConn struct {
 	net.Conn
 	tunnel atomic.Bool // after 101
+	ahead  []byte      // what came with the 101; used by the one goroutine that reads
 
 	mu      sync.Mutex // one goroutine reads while another writes
 	in, out framer
-	waiting bool // for the response to a request that has begun
-	dead    bool // nothing that comes may be used
+	late    *pending
+	idle    func(fd uintptr) bool // idling, made once
+	gate    *gateConn             // below TLS; nil without
+	waiting bool                  // for the response to a request that has begun
+	dead    bool                  // nothing that comes may be used
 }
 
 func newGuard(conn net.Conn) *guardConn {
-	return &guardConn{Conn: conn, in: framer{response: true}}
+	g := &guardConn{Conn: conn, in: framer{response: true}, late: newPending(conn)}
+	g.idle = g.idling
+	return g
 }
 
-var errGuardDead = errors.New("the upstream has sent what nobody asked for, so that the connection cannot be used any more")
+var errGuardDead = errors.New("the upstream has closed the connection or sent what nobody asked for, so that it cannot be used any more")
 
 // Read implements io.Reader.
 func (g *guardConn) Read(p []byte) (int, error) {
+	if len(g.ahead) > 0 {
+		n := copy(p, g.ahead)
+		if g.ahead = g.ahead[n:]; len(g.ahead) == 0 {
+			g.ahead = nil
+		}
+		return n, nil
+	}
+	if err := g.await(); err != nil {
+		return 0, err
+	}
 	n, err := g.Conn.Read(p)
 	if n <= 0 || g.tunnel.Load() {
 		return n, err
@@ -39,6 +58,32 @@ func (g *guardConn) Read(p []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.accept(p[:n], err)
+}
+
+// await waits for the first byte where no request is under way. What comes before the next request is judged before that
+// request can begin, and not, read already, after it.
+func (g *guardConn) await() error {
+	if g.late.raw == nil || g.tunnel.Load() {
+		return nil
+	}
+	g.mu.Lock()
+	busy := g.waiting || g.dead
+	g.mu.Unlock()
+	if busy {
+		return nil
+	}
+	return g.late.wait(g.idle)
+}
+
+// idling reports whether there is something to read.
+func (g *guardConn) idling(fd uintptr) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !peek(fd) {
+		return false
+	}
+	g.dead = g.dead || !g.waiting
+	return true
 }
 
 // accept returns how much of what was read is to be seen.
@@ -54,11 +99,12 @@ func (g *guardConn) accept(p []byte, err error) (int, error) {
 	}
 	switch g.in.state {
 	case frameTunnel:
+		g.ahead = append([]byte(nil), p[n:]...) // out of net/http's buffer, which a tunnel does without
 		g.tunnel.Store(true)
 		g.in, g.out = framer{}, framer{}
 	case frameDone:
 		g.waiting = false
-		if n < len(p) || g.in.doubtful {
+		if n < len(p) || g.in.doubtful || g.gate.held(g.Conn) {
 			g.dead = true
 			return n, io.EOF
 		}
@@ -85,7 +131,8 @@ func (g *guardConn) follow(p []byte) error {
 	}
 	for len(p) > 0 {
 		if g.out.state == frameDone {
-			if g.waiting { // net/http took the response before for complete
+			// Either net/http took the response before for complete, or something came behind it that nobody has read yet.
+			if g.waiting || g.late.found() {
 				g.dead = true
 				return errGuardDead
 			}
@@ -103,9 +150,19 @@ func (g *guardConn) follow(p []byte) error {
 	return nil
 }
 
+// RawRead returns what to read from without this connection's help: in a tunnel.
+func (g *guardConn) RawRead() syscall.RawConn {
+	if !g.tunnel.Load() || len(g.ahead) > 0 {
+		return nil
+	}
+	return idleread.RawOf(g.Conn)
+}
+
 // CloseWrite ends the sending direction, where the connection can.
-func (g *guardConn) CloseWrite() error {
-	if c, ok := g.Conn.(interface{ CloseWrite() error }); ok {
+func (g *guardConn) CloseWrite() error { return closeWrite(g.Conn) }
+
+func closeWrite(conn net.Conn) error {
+	if c, ok := conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
 	}
 	return errors.ErrUnsupported

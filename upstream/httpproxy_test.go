@@ -396,7 +396,17 @@ func TestResolver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tcp := listen(t, "tcp", pc.LocalAddr().String())
+	tcp, err := net.Listen("tcp", pc.LocalAddr().String())
+	for try := 0; err != nil && try < 100; try++ { // the number may be taken, by a connection of another test
+		pc.Close()
+		if pc, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		tcp, err = net.Listen("tcp", pc.LocalAddr().String())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	answer := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg)
 		m.SetReply(q)

@@ -97,6 +97,11 @@ func DecodeHost(urlHost string) (network, address string, err error) {
 // Send sends r as [Transport.RoundTrip] does, on a connection of the route. It changes the scheme and the host of r.URL.
 func (h *HTTP) Send(r *http.Request, to Route) (*http.Response, error) {
 	upgrade := r.Header["Upgrade"] != nil
+	if upgrade && h.connector != nil {
+		if res, err := h.sendUpgradeHTTP2(r, &to); err != errHTTP1 { //nolint:errorlint // never wrapped
+			return res, err
+		}
+	}
 	t := h.http1
 	if h.plainly(&to) {
 		r.URL.Scheme = "http"
@@ -139,10 +144,19 @@ func (h *HTTP) plainly(to *Route) bool {
 }
 
 func (h *HTTP) send(t *http.Transport, r *http.Request) (*http.Response, error) {
-	res, err := t.RoundTrip(r)
+	var res *http.Response
+	var err error
+	if r.Header["Upgrade"] != nil {
+		res, err = sendUpgrade(t, r)
+	} else {
+		res, err = t.RoundTrip(r)
+	}
 	if h.released.Load() {
 		// A request makes net/http keep idle connections again; this one's is closed when it becomes idle.
 		t.CloseIdleConnections()
+	}
+	if err == nil && len(res.TransferEncoding) > 0 {
+		delete(res.Header, lengthField) // it is overridden (RFC 9112 section 6.3); net/http leaves it in the response to a HEAD
 	}
 	return res, err
 }

@@ -51,6 +51,7 @@ func (o HTTPOptions) meaning() HTTPOptions {
 	o.TLS.Roots, o.TLS.Certificate = nil, nil
 	if !o.TLS.Enabled {
 		o.TLS, o.HTTP1Only = TLSOptions{}, false
+		o.HTTP2Only = o.HTTP2Only && o.H2C
 	}
 	return o
 }
@@ -93,7 +94,8 @@ func (d *dialer) secure(ctx context.Context, conn net.Conn, w *way) (net.Conn, e
 		ctx, cancel = context.WithTimeout(ctx, d.handshake)
 		defer cancel()
 	}
-	over := tls.Client(conn, c)
+	gate := &gateConn{Conn: conn}
+	over := tls.Client(gate, c)
 	if err := over.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("TLS handshake with %s: %w", w.address, err)
@@ -101,7 +103,9 @@ func (d *dialer) secure(ctx context.Context, conn net.Conn, w *way) (net.Conn, e
 	if over.ConnectionState().NegotiatedProtocol == protoHTTP2 {
 		return over, nil
 	}
-	return newGuard(over), nil
+	g := newGuard(over)
+	g.gate = gate
+	return g, nil
 }
 
 func (d *dialer) tlsConfig(w *way) (*tls.Config, error) {

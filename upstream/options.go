@@ -43,13 +43,16 @@ type HTTPOptions struct {
 	IdleTimeout time.Duration
 	// Compression asks for gzip where the client does not state an Accept-Encoding, and decompresses the answer (REQ-18).
 	Compression bool
-	// H2C speaks HTTP/2 with prior knowledge to upstreams in clear text. Requests for an upgrade still use HTTP/1.1, which
-	// is the only version that has them.
+	// H2C speaks HTTP/2 with prior knowledge to upstreams in clear text. A WebSocket is opened by extended CONNECT (RFC 8441)
+	// where the upstream has it. Otherwise, and for other upgrades, HTTP/1.1 is used, unless HTTP2Only is set.
 	H2C bool
 	// TLS is how upstreams are spoken to securely, if they are.
 	TLS TLSOptions
 	// HTTP1Only does not offer HTTP/2 in the TLS handshake.
 	HTTP1Only bool
+	// HTTP2Only says that HTTP/1.1 was not asked for. In clear text, with H2C, it is not used then, not even for upgrades.
+	// With TLS the upstream may still choose it in the handshake; a WebSocket tries HTTP/2 first.
+	HTTP2Only bool
 	// ProxyProtocol is the version of the PROXY protocol, 1 or 2, whose header begins each connection; 0 is none.
 	ProxyProtocol int
 	// Resolvers are DNS servers that names of upstreams are looked up with, as [ParseResolver] returns them and separated by

@@ -20,7 +20,13 @@ type Pool struct {
 
 	flights sync.Mutex
 	flying  map[string]*flight // by expanded address, of dial texts with placeholders
+
+	streams     streams
+	connections Connections
 }
+
+// Connections counts the connections of the transports that are given it.
+func (p *Pool) Connections() *Connections { return &p.connections }
 
 type flight struct{ n int64 }
 
@@ -76,6 +82,7 @@ func (p *Pool) reap(h *Host) {
 // remove forgets h if neither a holder nor a request is left. The caller holds p.mu.
 func (p *Pool) remove(h *Host) {
 	if h.refs == 0 && h.requests.Load() == 0 && p.hosts[h.dial] == h {
+		h.stopClosing()
 		delete(p.hosts, h.dial)
 	}
 }
@@ -118,11 +125,25 @@ type Status struct {
 	Healthy *bool `json:"healthy,omitempty"`
 	// Health is what the health checks and circuit breakers of the host say.
 	Health []Verdict `json:"health,omitempty"`
+	// Draining says that the host gets no more requests until that is undone.
+	Draining bool `json:"draining,omitempty"`
+	// Latency is how long it took to answer lately; nil without responses.
+	Latency *Latency `json:"latency,omitempty"`
+	// Connections counts the open connections to the address, idle ones too; those of the transport fastcgi are not counted.
+	Connections int64 `json:"connections,omitempty"`
+	// Streams counts the running requests that are streams.
+	Streams int64 `json:"streams,omitempty"`
 }
 
 // status describes a host. The caller holds p.mu.
 func (h *Host) status() Status {
-	s := Status{Address: h.dial, NumRequests: h.requests.Load(), Fails: h.Fails()}
+	s := Status{
+		Address: h.dial, NumRequests: h.requests.Load(), Fails: h.Fails(),
+		Draining: h.drained.Load(), Streams: h.streams.Load(), Latency: h.recent(),
+	}
+	if h.literal {
+		s.Connections = h.pool.connections.Count(h.address.HostPort)
+	}
 	if len(h.judges) > 0 {
 		s.Health = h.verdicts()
 		healthy := !slices.ContainsFunc(s.Health, func(v Verdict) bool { return !v.Healthy })
@@ -166,7 +187,7 @@ func (p *Pool) List() []Status {
 	held := len(list)
 	for address, n := range byAddress {
 		if !raw[address] {
-			list = append(list, Status{Address: address, NumRequests: n})
+			list = append(list, Status{Address: address, NumRequests: n, Connections: p.connections.Count(address)})
 		}
 	}
 	sortByAddress(list[held:])

@@ -3,6 +3,7 @@ package upstream
 import (
 	"errors"
 	"net/http"
+	"time"
 )
 
 // Transport sends requests to upstreams. It is the seam behind the proxy: what speaks to an upstream can be replaced
@@ -27,6 +28,9 @@ type Traits struct {
 	NeedsLength bool
 	// FlushesLate does not want a response flushed at once only because its length is not known (FLUSH-7).
 	FlushesLate bool
+	// ExpectContinue is how long the body of a request with "Expect: 100-continue" waits for the upstream to ask for it; with 0
+	// it does not wait (REQ-14).
+	ExpectContinue time.Duration
 }
 
 // TraitsOf returns what a transport asks for.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/standard"
 	"github.com/sluiceproxy/sluice/schema"
@@ -89,7 +89,7 @@ func TestPublishedSchemaAcceptsExamples(t *testing.T) {
 	if err := json.Unmarshal(made(t)[schemaPath], &s); err != nil {
 		t.Fatal(err)
 	}
-	table, err := module.NewTable(slices.Concat(standard.Specs(), []module.Spec{admin.Spec()}), standard.Refused())
+	table, err := module.NewTable(slices.Concat(standard.Specs(), []module.Spec{endpoint.Spec()}), standard.Refused())
 	if err != nil {
 		t.Fatal(err)
 	}

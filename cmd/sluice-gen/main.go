@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/standard"
 )
@@ -67,7 +68,7 @@ func run(root string) error {
 
 // generate returns every file that this program writes, by path below root.
 func generate(root string) (map[string][]byte, error) {
-	table, err := module.NewTable(slices.Concat(standard.Specs(), []module.Spec{admin.Spec()}), standard.Refused())
+	table, err := module.NewTable(slices.Concat(standard.Specs(), []module.Spec{endpoint.Spec()}), standard.Refused())
 	if err != nil {
 		return nil, fmt.Errorf("making the table of modules: %w", err)
 	}

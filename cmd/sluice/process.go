@@ -154,7 +154,7 @@ func (p *process) serveAdmin(eng *server.Engine) error {
 		Table:     p.table,
 		Schema:    func() schema.Schema { return documentSchema(p.table) },
 		Metrics:   p.metrics,
-		Upstreams: p.pool.List,
+		Upstreams: p.pool,
 		Adapters:  map[string]admin.Adapter{configfile.Caddyfile: apiAdapter{p.files}},
 		Stop:      func() { p.stopOnce.Do(func() { close(p.stop) }) },
 		Ready:     p.host.ready,

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
@@ -64,11 +64,11 @@ func (s *spareEndpoint) try(object *config.Node) error {
 	if object == nil {
 		object = config.NewNull()
 	}
-	res := s.world.builder().Build(nil, admin.SpecID, object, module.Options{})
+	res := s.world.builder().Build(nil, endpoint.SpecID, object, module.Options{})
 	if len(res.Problems) > 0 {
 		return res.Problems.Under("/admin")
 	}
-	if res.Root.Value().(*admin.Endpoint).Disabled() {
+	if res.Root.Value().(*endpoint.Endpoint).Disabled() {
 		return errNoEndpoint
 	}
 	s.mu.Lock()

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"os"
 
-	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/authentication"
 	"github.com/sluiceproxy/sluice/handlers/mirror"
@@ -26,7 +26,7 @@ import (
 type world struct {
 	table    *module.Table
 	logs     *logs.Switch
-	sockets  *admin.Sockets
+	sockets  *endpoint.Sockets
 	pool     *upstream.Pool
 	globals  vars.Scope
 	services module.Services
@@ -37,7 +37,7 @@ type world struct {
 
 // newTable lists the modules of this program.
 func newTable() (*module.Table, error) {
-	t, err := module.NewTable(append(standard.Specs(), admin.Spec()), standard.Refused())
+	t, err := module.NewTable(append(standard.Specs(), endpoint.Spec()), standard.Refused())
 	if err != nil {
 		return nil, fmt.Errorf("making the table of modules: %w", err)
 	}
@@ -62,7 +62,7 @@ func (p *program) newWorld() (*world, error) {
 	w.telemetry = telemetry.New(telemetry.Config{Version: versionText(), OnError: func(err error) {
 		w.logs.Core("telemetry").Error("sending traces or metrics", zap.Error(err))
 	}})
-	w.sockets = admin.NewSockets(admin.SocketsOptions{Default: p.defaultAdmin, Log: w.logs.Core("admin")})
+	w.sockets = endpoint.NewSockets(endpoint.SocketsOptions{Default: p.defaultAdmin, Log: w.logs.Core("admin")})
 	module.Provide(w.services, w.logs)
 	module.Provide(w.services, w.sockets)
 	module.Provide(w.services, w.pool)
@@ -72,7 +72,7 @@ func (p *program) newWorld() (*world, error) {
 	module.Provide(w.services, ratelimit.NewZones(w.metrics))
 	module.Provide(w.services, mirror.NewCopies(w.metrics))
 	module.Provide(w.services, dynamic.NewCache(w.pool, dynamic.Options{}))
-	module.Provide(w.services, upstream.NewTransports(upstream.TransportsConfig{Proxy: http.ProxyFromEnvironment}))
+	module.Provide(w.services, upstream.NewTransports(upstream.TransportsConfig{Proxy: http.ProxyFromEnvironment, Connections: w.pool.Connections()}))
 	return w, nil
 }
 

@@ -50,7 +50,7 @@ func (b *Builder) Build(prev *Built, root string, node *config.Node, opts Option
 		t.stale = staleOf(prev, &b.Sources)
 	}
 	c := &child{node: node, slot: &slot{fixed: root}}
-	t.build(c, prev, "")
+	t.build(c, prev, "", &place{node: node})
 	res := Result{New: t.made, Gone: t.gone, Problems: t.problems, Warnings: t.warnings}
 	if len(t.problems) == 0 {
 		res.Root = c.built
@@ -100,7 +100,7 @@ type task struct {
 
 // build fills c.built, from prev if that still holds. On problems c.built stays
 // nil.
-func (t *task) build(c *child, prev *Built, pointer string) {
+func (t *task) build(c *child, prev *Built, pointer string, at *place) {
 	if c.spec == nil {
 		if p := c.resolve(t.builder.Table, lastSegment(c.pointer)); p != nil {
 			p.Pointer = pointer + p.Pointer
@@ -117,13 +117,13 @@ func (t *task) build(c *child, prev *Built, pointer string) {
 		return
 	}
 	if c.spec.list != nil {
-		t.buildList(c, prev, pointer)
+		t.buildList(c, prev, pointer, at)
 		return
 	}
-	t.buildOne(c, prev, pointer)
+	t.buildOne(c, prev, pointer, at)
 }
 
-func (t *task) buildOne(c *child, prev *Built, pointer string) {
+func (t *task) buildOne(c *child, prev *Built, pointer string, at *place) {
 	before := len(t.problems)
 	inline := c.slot.inline
 	if c.slot.fixed != "" || c.slot.keyed {
@@ -134,7 +134,7 @@ func (t *task) buildOne(c *child, prev *Built, pointer string) {
 	built := &Built{spec: c.spec, node: c.node, kids: d.children, size: 1}
 	for i, old := range t.pair(d.children, prev) {
 		kid := d.children[i]
-		t.build(kid, old, pointer+kid.pointer)
+		t.build(kid, old, pointer+kid.pointer, at.member(kid, d.namedAt[i]))
 		if kid.built != nil {
 			built.size += kid.built.size
 			built.outside = built.outside || kid.built.outside
@@ -143,7 +143,7 @@ func (t *task) buildOne(c *child, prev *Built, pointer string) {
 	if len(t.problems) > before {
 		return
 	}
-	env := &Env{task: t, built: built, prev: prev, pointer: pointer}
+	env := &Env{task: t, built: built, prev: prev, pointer: pointer, at: at}
 	value, err := t.compile(c.spec, env, cfg.Interface())
 	if err != nil {
 		t.fail(pointer, err)

@@ -30,8 +30,9 @@ type extra struct {
 
 // kept is a state under its name.
 type kept struct {
-	name  string
-	value any
+	name   string
+	value  any
+	around surroundings // of SteadyState
 }
 
 func (b *Built) more() *extra {

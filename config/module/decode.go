@@ -21,6 +21,8 @@ type decoding struct {
 	inline   string // the key at the top that names the module
 	problems schema.Problems
 	children []*child
+	named    uint64   // which steps of the path are keys of a map
+	namedAt  []uint64 // for each child
 }
 
 func (d *decoding) fail(p schema.Problem) {
@@ -45,6 +47,14 @@ func (d *decoding) in(seg string, f func()) {
 	d.path = append(d.path, seg)
 	f()
 	d.path = d.path[:len(d.path)-1]
+}
+
+// inNamed is in for a key of a map.
+func (d *decoding) inNamed(key string, f func()) {
+	outer := d.named
+	d.named |= 1 << len(d.path)
+	d.in(key, f)
+	d.named = outer
 }
 
 func (d *decoding) mismatch(n *config.Node, want string) any {
@@ -165,7 +175,7 @@ func decodeRef(s *slot) decodeFunc {
 	return func(d *decoding, n *config.Node, v reflect.Value) any {
 		c := &child{node: n, slot: s, pointer: d.pointer()}
 		v.Addr().Interface().(binder).bind(c)
-		d.children = append(d.children, c)
+		d.children, d.namedAt = append(d.children, c), append(d.namedAt, d.named)
 		return map[string]any{}
 	}
 }
@@ -263,7 +273,7 @@ func decodeMap(elem decodeFunc, t reflect.Type) decodeFunc {
 			if e.Kind() == config.Null && !isRef {
 				normal[key] = normalZero(t.Elem())
 			} else {
-				d.in(key, func() { normal[key] = elem(d, e, value) })
+				d.inNamed(key, func() { normal[key] = elem(d, e, value) })
 			}
 			v.SetMapIndex(reflect.ValueOf(key).Convert(t.Key()), value)
 		}

@@ -7,6 +7,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/schema"
+
+	"github.com/sluiceproxy/sluice/config"
 )
 
 // Sources is where compile functions get what is not in the document.
@@ -42,6 +44,7 @@ type Env struct {
 	built   *Built
 	prev    *Built
 	pointer string
+	at      *place
 }
 
 // input is something outside the document that a module has read.
@@ -130,29 +133,36 @@ func (e *Env) Own(r Resource) {
 // the same kind. The value is shared by the generations that still serve, so
 // it must be safe for concurrent use; its config may have changed.
 func (e *Env) State(name string, make func() any) any {
-	v, ok := e.before(name)
+	v, _, ok := e.before(name)
+	return e.keep(name, v, ok, make, 0)
+}
+
+func (e *Env) keep(name string, v any, ok bool, make func() any, around surroundings) any {
 	if !ok {
 		v = make()
 	}
 	x := e.built.more()
-	x.state = append(x.state, kept{name, v})
+	x.state = append(x.state, kept{name, v, around})
 	return v
 }
 
-func (e *Env) before(name string) (any, bool) {
+func (e *Env) before(name string) (any, surroundings, bool) {
 	if e.prev == nil || e.prev.extra == nil {
-		return nil, false
+		return nil, 0, false
 	}
 	for _, k := range e.prev.extra.state {
 		if k.name == name {
-			return k.value, true
+			return k.value, k.around, true
 		}
 	}
-	return nil, false
+	return nil, 0, false
 }
 
 // Replaces reports whether a module of the same kind stood at this place.
 func (e *Env) Replaces() bool { return e.prev != nil }
+
+// Node is what the module is made from. As long as the module lives, the node stands in the document.
+func (e *Env) Node() *config.Node { return e.built.node }
 
 // ID is the @id that the module's object carries, or "".
 func (e *Env) ID() string {

@@ -15,12 +15,12 @@ const concurrent = 64
 
 // buildList builds a list module, touching only the spans in which the array
 // differs from the one before.
-func (t *task) buildList(c *child, prev *Built, pointer string) {
+func (t *task) buildList(c *child, prev *Built, pointer string, at *place) {
 	if c.node.Kind() != config.Array && c.node.Kind() != config.Null {
 		t.problems = append(t.problems, mismatch(c.node, "an array").Under(pointer)...)
 		return
 	}
-	l := &listBuild{task: t, spec: c.spec, node: c.node, prev: prev, pointer: pointer, slot: &slot{fixed: c.spec.list.element}}
+	l := &listBuild{task: t, spec: c.spec, node: c.node, prev: prev, pointer: pointer, at: at, slot: &slot{fixed: c.spec.list.element}}
 	before := len(t.problems)
 	l.spans = l.difference()
 	l.collect()
@@ -41,6 +41,8 @@ type listBuild struct {
 	fresh   []*child // the elements inside the spans, in order
 	slot    *slot
 	pairs   []*Built // what each of them takes over from
+	at      *place
+	single  []bool // each of them took over from one other, both alone in their span
 }
 
 func (l *listBuild) difference() []config.Span {
@@ -113,6 +115,7 @@ func (l *listBuild) collect() {
 
 func (l *listBuild) pairByPosition(used map[*Built]bool) {
 	k := 0
+	l.single = make([]bool, len(l.fresh))
 	for _, s := range l.spans {
 		for i := range s.NewEnd - s.NewStart {
 			if l.pairs[k] == nil && s.OldStart+i < s.OldEnd {
@@ -120,6 +123,7 @@ func (l *listBuild) pairByPosition(used map[*Built]bool) {
 					l.pairs[k], used[b] = b, true
 				}
 			}
+			l.single[k] = s.NewEnd-s.NewStart == 1 && s.OldEnd-s.OldStart == 1 && l.pairs[k] == l.prev.elements().At(s.OldStart).Value
 			k++
 		}
 	}
@@ -141,6 +145,7 @@ func (l *listBuild) buildNew() {
 		l.buildRange(l.task, 0, len(l.fresh))
 		return
 	}
+	l.at.surrounding() // what several would compute at once
 	tasks := make([]*task, workers)
 	var wg sync.WaitGroup
 	for w := range tasks {
@@ -157,7 +162,8 @@ func (l *listBuild) buildNew() {
 
 func (l *listBuild) buildRange(t *task, from, to int) {
 	for i := from; i < to; i++ {
-		t.build(l.fresh[i], l.pairs[i], l.pointer+l.fresh[i].pointer)
+		at := &place{up: l.at, node: l.fresh[i].node, single: l.single[i]}
+		t.build(l.fresh[i], l.pairs[i], l.pointer+l.fresh[i].pointer, at)
 	}
 }
 

@@ -20,7 +20,7 @@ func (e *Env) Make(id string, n *config.Node) (any, error) {
 	problems, warnings := len(t.problems), len(t.warnings)
 	// The pointer is none that a child of the document could have.
 	c := &child{node: n, slot: &slot{fixed: id}, pointer: "#" + strconv.Itoa(len(e.built.kids))}
-	t.build(c, nil, "")
+	t.build(c, nil, "", e.at.member(c, 0))
 	for i := range t.warnings[warnings:] {
 		t.warnings[warnings+i].Pointer = e.pointer
 	}

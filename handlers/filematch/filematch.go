@@ -187,5 +187,7 @@ func relative(name, root string) string {
 
 // statusError is what an entry such as =404 ends the chain with.
 func statusError(status int) error {
-	return handlers.NewError(status, errors.New(strconv.Itoa(status)))
+	e := handlers.NewError(status, errors.New(strconv.Itoa(status)))
+	e.Final = true
+	return e
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/errorhandler"
 	"github.com/sluiceproxy/sluice/handlers/rewrite"
 	"github.com/sluiceproxy/sluice/handlers/setvars"
 	"github.com/sluiceproxy/sluice/handlers/staticresponse"
@@ -187,6 +188,22 @@ func TestError(t *testing.T) {
 	}
 	if rec := s.Get("/"); rec.Code != 418 {
 		t.Errorf("status %d", rec.Code)
+	}
+}
+
+// A status in an error route is the answer; other failures there leave that of the error.
+func TestErrorRoute(t *testing.T) {
+	dir := folder(t, map[string]string{"here.html": "here"})
+	const text = `{"routes": [{"handle": [{"handler": "error", "status_code": 502}]}],
+		"errors": {"routes": [{"match": [{"file": {"root": %q, "try_files": [%q, "=503"]}}], "handle": [{"handler": %q, "status_code": 418}]}]}}`
+	for _, c := range []struct {
+		file, handler string
+		want          int
+	}{{"/none.html", "error", 503}, {"/here.html", "error", 502}, {"/here.html", "static_response", 418}} {
+		s := handlertest.New(t, fmt.Sprintf(text, dir, c.file, c.handler), specs(errorhandler.Spec())...)
+		if rec := s.Get("/"); rec.Code != c.want {
+			t.Errorf("%s, %s: status %d, want %d", c.file, c.handler, rec.Code, c.want)
+		}
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
@@ -19,7 +19,7 @@ import (
 // table is everything that ships, with the directive.
 func table(t testing.TB) *module.Table {
 	t.Helper()
-	specs := append(standard.Specs(), admin.Spec())
+	specs := append(standard.Specs(), endpoint.Spec())
 	for i := range specs {
 		known := false
 		for _, d := range specs[i].Directives {

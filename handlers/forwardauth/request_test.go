@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/dynamic"
@@ -39,7 +39,7 @@ func serve(t *testing.T, text string) string {
 	module.Provide(services, pool)
 	module.Provide(services, upstream.NewTransports(upstream.TransportsConfig{}))
 	module.Provide(services, dynamic.NewCache(pool, dynamic.Options{}))
-	module.Provide(services, admin.NewSockets(admin.SocketsOptions{Log: zap.NewNop()}))
+	module.Provide(services, endpoint.NewSockets(endpoint.SocketsOptions{Log: zap.NewNop()}))
 	engine, err := server.New(server.Options{Table: table(t), Services: services, ReadFile: os.ReadFile, Globals: vars.NewGlobal(), Sockets: listen.NewManager(listen.Options{}), Logs: sw})
 	if err != nil {
 		t.Fatal(err)

@@ -55,17 +55,23 @@ func newNameServer(t *testing.T) *nameServer {
 // start listens, at the same port as before.
 func (s *nameServer) start() {
 	s.t.Helper()
-	packets, err := net.ListenPacket("udp", s.address)
-	if err != nil {
-		s.t.Fatal(err)
+	for tries := 0; ; tries++ {
+		packets, err := net.ListenPacket("udp", s.address)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		stream, err := net.Listen("tcp", packets.LocalAddr().String())
+		if err == nil {
+			s.address = packets.LocalAddr().String()
+			s.serve(&dns.Server{PacketConn: packets, Handler: s})
+			s.serve(&dns.Server{Listener: stream, Handler: s})
+			return
+		}
+		packets.Close()
+		if tries == 50 {
+			s.t.Skip("no port is free for both udp and tcp:", err)
+		}
 	}
-	s.address = packets.LocalAddr().String()
-	s.serve(&dns.Server{PacketConn: packets, Handler: s})
-	stream, err := net.Listen("tcp", s.address)
-	if err != nil {
-		s.t.Skip("the port is taken for tcp:", err)
-	}
-	s.serve(&dns.Server{Listener: stream, Handler: s})
 }
 
 // serve runs a server, and returns when it has started.

@@ -15,6 +15,7 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/health"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 	"github.com/sluiceproxy/sluice/handlers/route"
+	"github.com/sluiceproxy/sluice/internal/idleread"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -44,7 +45,8 @@ type Handler struct {
 	requestBuffers  int64
 	responseBuffers int64
 	streamTimeout   time.Duration
-	streamBuffer    int
+	streamBuffers   *idleread.Buffers
+	place           *upstream.Place
 	verbose         bool
 }
 
@@ -92,6 +94,8 @@ type proxying struct {
 	lazy  bool // see publish
 	visit health.Visit
 	left  bool // the attempt has given back what it claimed
+	// detached: a tunnel goes on when the handler has returned, and ends the attempt.
+	detached bool
 
 	// In one piece of memory with the rest:
 	choice   selection.Choice
@@ -134,6 +138,9 @@ func (p *proxying) loop() error {
 
 // finish sets what is known when the handler ends (LIFE-4). It also runs when the handler panics.
 func (p *proxying) finish() {
+	if p.detached {
+		return
+	}
 	p.ended = time.Now()
 	p.informational.stop()
 }
@@ -157,14 +164,14 @@ func (p *proxying) attempt() (error, outcome) { //nolint:revive // the outcome s
 	if u == nil {
 		return handlers.NewError(http.StatusServiceUnavailable, errNoUpstream), unavailable
 	}
-	defer p.leave(u)
-	p.before = before
+	defer p.depart()
+	p.upstream, p.before = u, before
 	if err := p.aim(u); err != nil {
 		return handlers.NewError(http.StatusBadGateway, err), finished
 	}
 	if !p.literal {
 		p.h.hosts.Enter(p.address.HostPort)
-		defer p.h.hosts.Leave(p.address.HostPort)
+		p.counted = true
 	}
 	p.dress()
 	p.logSelected(u)
@@ -177,6 +184,7 @@ func (p *proxying) attempt() (error, outcome) { //nolint:revive // the outcome s
 	if err != nil {
 		return p.failed(err)
 	}
+	u.Host.Answered(res.StatusCode, sent, p.latency)
 	p.sent = sent
 	return p.answer(res)
 }
@@ -192,7 +200,7 @@ func (p *proxying) choose() (*selection.Upstream, int64) {
 		}
 		u := p.choice.Upstreams[i]
 		if before, ok := u.Host.Begin(u.MaxRequests); ok {
-			if p.visit.Enter(u.Watch, u.Blind) {
+			if !u.Host.Drained() && p.visit.Enter(u.Watch, u.Blind) {
 				return u, before
 			}
 			u.Host.End()
@@ -209,6 +217,7 @@ func (p *proxying) failed(err error) (error, outcome) { //nolint:revive // as at
 	if p.in.Context().Err() != nil {
 		return p.clientGone(), finished
 	}
+	p.upstream.Host.Unanswered()
 	how := broken
 	if upstream.IsDialError(err) {
 		how = undialled

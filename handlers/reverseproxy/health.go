@@ -84,6 +84,17 @@ func (p *proxying) leave(u *selection.Upstream) {
 	}
 }
 
+// depart ends an attempt, unless a tunnel that goes on does.
+func (p *proxying) depart() {
+	if p.detached {
+		return
+	}
+	if p.counted {
+		p.h.hosts.Leave(p.address.HostPort)
+	}
+	p.leave(p.upstream)
+}
+
 // leaveEarly is leave before the end of the attempt, which is the last one.
 func (p *proxying) leaveEarly() {
 	p.leave(p.upstream)

@@ -2,6 +2,7 @@ package reverseproxy
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -24,6 +25,9 @@ const spareFields = 9
 // prepare makes the outgoing copy of the request (LIFE-1).
 func (p *proxying) prepare() error {
 	in := p.in
+	if err := refuse(in); err != nil {
+		return err
+	}
 	p.trace.Got1xxResponse = p.got1xx
 	out := in.WithContext(httptrace.WithClientTrace(in.Context(), &p.trace))
 	p.out = out
@@ -33,7 +37,9 @@ func (p *proxying) prepare() error {
 	out.RequestURI, out.Close = "", false
 	h := endToEnd(in.Header, p.room[:])
 	out.Header = h.fields
-	p.translateConnect()
+	if err := p.translateConnect(); err != nil {
+		return err
+	}
 	p.h.ops.rewriteCopy(p)
 	if err := p.readBody(); err != nil {
 		return err
@@ -62,6 +68,9 @@ func (p *proxying) prepare() error {
 func (p *proxying) keepUpgrade(h *header) {
 	if !p.extended {
 		p.upgrade = lowerASCII(upgradeType(p.in.Header))
+		if httpguts.HeaderValuesContainsToken(p.in.Header["Upgrade"], "h2c") {
+			p.upgrade = "" // its requests would pass unseen; the upstream's HTTP/1.1 is as good (RFC 9113 section 3.1)
+		}
 	}
 	if p.upgrade != "" {
 		h.set("Connection", "Upgrade")
@@ -79,6 +88,9 @@ func (p *proxying) readBody() error {
 	limit := p.h.requestBuffers
 	if limit == 0 {
 		p.body = &source{body: out.Body}
+		if wait := p.h.traits.ExpectContinue; wait > 0 && httpguts.HeaderValuesContainsToken(out.Header["Expect"], "100-continue") {
+			p.body.wait, p.body.done = wait, p.in.Context().Done()
+		}
 		return nil
 	}
 	head, whole, err := readAhead(out.Body, limit)
@@ -193,11 +205,31 @@ func isPlain(a upstream.Address) bool { return a.URLHost == a.HostPort }
 type informational struct {
 	mu     sync.Mutex
 	active bool
+	size   int // of all in this attempt
+}
+
+// maxInformational bounds the bytes of all informational responses before a final one.
+const maxInformational = 1 << 20
+
+var errInformational = errors.New("the upstream sent more than 1 MiB of informational responses")
+
+// take counts one, and reports whether it may go to the client.
+func (i *informational) take(status int, fields textproto.MIMEHeader) (bool, error) {
+	i.size += len("HTTP/1.1 103 \r\n\r\n") + len(http.StatusText(status))
+	for name, values := range fields {
+		for _, v := range values {
+			i.size += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	if i.size > maxInformational {
+		return false, errInformational
+	}
+	return i.active, nil
 }
 
 func (i *informational) start() {
 	i.mu.Lock()
-	i.active = true
+	i.active, i.size = true, 0
 	i.mu.Unlock()
 }
 
@@ -212,8 +244,12 @@ func (p *proxying) got1xx(status int, fields textproto.MIMEHeader) error {
 	i := &p.informational
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !i.active || !p.in.ProtoAtLeast(1, 1) || p.extended { // HTTP/1.0 has none (RFC 9110 section 15.2)
-		return nil
+	if status == http.StatusContinue {
+		p.body.release()
+	}
+	wanted, err := i.take(status, fields)
+	if !wanted || err != nil || !p.in.ProtoAtLeast(1, 1) || p.extended { // HTTP/1.0 has none (RFC 9110 section 15.2)
+		return err
 	}
 	h := p.w.Header()
 	saved := maps.Clone(h)

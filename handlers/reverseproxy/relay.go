@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/sluiceproxy/sluice/handlers"
 )
@@ -23,7 +24,11 @@ func (p *proxying) relay(res *http.Response, status int) error {
 	announced := len(res.Trailer)
 	if announced > 0 {
 		p.announce(res.Trailer)
+		if p.in.ProtoMajor == 1 && p.in.ProtoMinor > 0 && p.in.Method != http.MethodHead {
+			delete(p.w.Header(), "Content-Length") // in HTTP/1 only chunks have room for trailers
+		}
 	}
+	p.body.answer()
 	p.w.WriteHeader(status)
 	if err := p.copyResponse(res); err != nil {
 		p.abort(err)
@@ -100,6 +105,9 @@ func (p *proxying) sendTrailers(trailer http.Header, announced int) error {
 		prefix = http.TrailerPrefix
 	}
 	for name, values := range trailer {
+		if !httpguts.ValidTrailerHeader(name) { // one that frames or routes must not come late (RFC 9110 section 6.5.1)
+			continue
+		}
 		for _, v := range values {
 			to.Add(prefix+name, v)
 		}
@@ -115,7 +123,12 @@ func (p *proxying) copyResponse(res *http.Response) error {
 	}
 	interval := p.flushIntervalFor(res)
 	p.logCopied(res.ContentLength, interval)
-	return copyBody(p.w, res.Body, interval, p.x)
+	if interval >= 0 {
+		return copyBody(p.w, res.Body, interval, p.x)
+	}
+	long := &longResponse{p: p, body: res.Body}
+	defer long.done()
+	return copyBody(p.w, long, interval, long)
 }
 
 // flushIntervalFor applies FLUSH-1.

@@ -85,6 +85,8 @@ func (p *proxying) wantsRetry() bool {
 func (p *proxying) matchRetry(response bool) bool {
 	defer p.x.SetRequest(p.x.Request())
 	p.x.SetRequest(p.out)
+	p.judging = true
+	defer func() { p.judging = false }()
 	for _, set := range p.h.retry.match {
 		if response && !set.response {
 			continue

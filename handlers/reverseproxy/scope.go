@@ -20,6 +20,7 @@ type placeholders struct {
 	// Of the latest attempt:
 	aimed    bool
 	literal  bool // the dial text has no placeholders
+	counted  bool // at the expanded address
 	upstream *selection.Upstream
 	address  upstream.Address
 	before   int64 // requests that were running on it
@@ -28,8 +29,9 @@ type placeholders struct {
 	duration time.Duration // 0 until the body is copied
 	response *http.Response
 	// responseHeader is the header as the upstream sent it.
-	responseHeader   http.Header
-	isTransportError bool
+	responseHeader http.Header
+	// While retry_match is asked: after a transport error, or at all.
+	isTransportError, judging bool
 }
 
 const scopePrefix = "http.reverse_proxy."
@@ -60,9 +62,8 @@ func (p *proxying) Lookup(name string) (any, bool) {
 			return p.response.Status, true
 		}
 	case "is_transport_error":
-		if p.isTransportError {
-			return true, true
-		}
+		// Unset it would be null, which breaks an expression such as {...is_transport_error} || {...status_code} == 503 (quirk 5).
+		return p.isTransportError, p.judging
 	case "retries":
 		if !p.ended.IsZero() {
 			return p.retries, true

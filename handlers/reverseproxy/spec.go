@@ -13,6 +13,7 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/httptransport"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
 	"github.com/sluiceproxy/sluice/handlers/route"
+	"github.com/sluiceproxy/sluice/internal/idleread"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/upstream"
 )
@@ -48,9 +49,13 @@ func compile(env *module.Env, c *Config) (handlers.Handler, error) {
 		requestBuffers:  c.RequestBuffers,
 		responseBuffers: c.ResponseBuffers,
 		streamTimeout:   time.Duration(c.StreamTimeout),
-		streamBuffer:    c.StreamBufferSize,
+		streamBuffers:   defaultStreamBuffers,
+		place:           env.State("place", func() any { return &upstream.Place{} }).(*upstream.Place),
 		verbose:         c.VerboseLogs,
 		responses:       route.CompileResponses(c.HandleResponse),
+	}
+	if c.StreamBufferSize > 0 {
+		h.streamBuffers = idleread.NewBuffers(c.StreamBufferSize)
 	}
 	problems := h.read(c)
 	ops, err := compileOperations(c)
@@ -96,6 +101,7 @@ func (h *Handler) read(c *Config) (problems schema.Problems) {
 // own hands over what has to be acquired: the hosts, and the end of the tunnels if they have one.
 func (h *Handler) own(env *module.Env, c *Config) {
 	env.Own(module.Acquired(h.acquire, h.release))
+	env.Own(standing{h.place, env.Node()})
 	h.ownHealth(env)
 	if c.StreamCloseDelay > 0 {
 		h.tunnels = &tunnels{delay: time.Duration(c.StreamCloseDelay)}

@@ -1,16 +1,22 @@
 package reverseproxy
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/reverseproxy/selection"
+	"github.com/sluiceproxy/sluice/internal/idleread"
+	"github.com/sluiceproxy/sluice/upstream"
 )
 
 // switchProtocols relays a 101 and joins the two connections (section 11.1). An answer that does not fit what the client
@@ -34,7 +40,6 @@ func (p *proxying) switchProtocols(res *http.Response) error {
 	}
 	p.log.Debug("upgrading connection", zap.String("protocol", p.upgrade))
 	p.tunnel(front, back)
-	p.duration = time.Since(p.sent)
 	return nil
 }
 
@@ -63,7 +68,8 @@ func (p *proxying) takeOver(res *http.Response) (io.ReadWriteCloser, error) {
 	}
 	front := &client{Conn: conn}
 	if n := buffered.Reader.Buffered(); n > 0 { // sent ahead of the 101 (UP-3)
-		front.ahead, _ = buffered.Reader.Peek(n)
+		ahead, _ := buffered.Reader.Peek(n)
+		front.ahead = bytes.Clone(ahead) // out of net/http's buffer, which a tunnel does without
 	}
 	return front, nil
 }
@@ -72,6 +78,14 @@ func (p *proxying) takeOver(res *http.Response) (io.ReadWriteCloser, error) {
 type client struct {
 	net.Conn
 	ahead []byte
+}
+
+// RawRead returns what to read from without this connection's help.
+func (c *client) RawRead() syscall.RawConn {
+	if len(c.ahead) > 0 {
+		return nil
+	}
+	return idleread.RawOf(c.Conn)
 }
 
 // Read implements io.Reader.
@@ -88,17 +102,49 @@ func (c *client) Read(p []byte) (int, error) {
 // count and nothing of the configuration that it was opened under.
 func (p *proxying) tunnel(front, back io.ReadWriteCloser) {
 	t := &tunnel{front: front, back: back, webSocket: p.upgrade == "websocket"}
-	size := p.h.streamBuffer
-	if size <= 0 {
-		size = copySize
+	kind := "upgrade"
+	if t.webSocket {
+		kind = "websocket"
 	}
-	tunnels := p.h.tunnels
-	tunnels.add(t)
-	defer tunnels.remove(t)
-	defer t.close()
+	p.h.tunnels.add(t)
+	stream := p.openStream(kind, func() { go t.goAway() })
 	p.x.Release()
-	stop := context.AfterFunc(p.in.Context(), t.close) // UP-5
-	defer stop()
+	_, hijacked := front.(*client)
+	if !hijacked || p.response.ProtoMajor > 1 {
+		defer context.AfterFunc(p.in.Context(), t.close)() // UP-5
+		p.runTunnel(t, stream)
+		return
+	}
+	rest := func() {
+		p.runTunnel(t, stream)
+		// What goes through an HTTP/2 stream is counted by the writer and the body themselves.
+		if p.x.Response != nil {
+			p.x.Response.AddSize(stream.Down.Load())
+			if p.x.Body == nil {
+				p.x.Body = &handlers.CountingBody{}
+			}
+			p.x.Body.Add(stream.Up.Load())
+		}
+	}
+	p.detached = p.x.Detach(func() {
+		rest()
+		p.detached = false
+		p.depart()
+		p.finish()
+	})
+	if !p.detached {
+		defer context.AfterFunc(p.in.Context(), t.close)() // UP-5
+		rest()
+		return
+	}
+	p.w, p.out, p.base, p.choice = nil, nil, nil, selection.Choice{} // a tunnel may last for days
+}
+
+// runTunnel copies until the tunnel ends.
+func (p *proxying) runTunnel(t *tunnel, stream *upstream.Stream) {
+	defer p.h.tunnels.remove(t)
+	defer t.close()
+	defer stream.Done()
 	if timeout := p.h.streamTimeout; timeout > 0 {
 		timer := time.AfterFunc(timeout, func() {
 			p.log.Debug("stream timed out")
@@ -106,38 +152,34 @@ func (p *proxying) tunnel(front, back io.ReadWriteCloser) {
 		})
 		defer timer.Stop()
 	}
-	var down, up int64
+	buffers := p.h.streamBuffers
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer t.close()
-		p.logStream(copyTunnel(gated{&t.up, back}, front, size, &up))
+		p.logStream(copyTunnel(gated{&t.up, t.back}, t.front, buffers, &stream.Up))
 	})
-	p.logStream(copyTunnel(gated{&t.down, front}, back, size, &down))
+	p.logStream(copyTunnel(gated{&t.down, t.front}, t.back, buffers, &stream.Down))
 	t.close()
 	wg.Wait()
-	// What goes through a stream is counted by the writer and the body themselves.
-	if _, hijacked := front.(*client); hijacked && p.x.Response != nil {
-		p.x.Response.AddSize(down)
-		if p.x.Body == nil {
-			p.x.Body = &handlers.CountingBody{}
-		}
-		p.x.Body.Add(up)
-	}
+	p.duration = time.Since(p.sent)
 	p.log.Debug("connection closed")
 }
 
-func copyTunnel(to io.Writer, from io.Reader, size int, count *int64) error {
-	buf := make([]byte, size)
+// defaultStreamBuffers is for handlers that do not say how large theirs are.
+var defaultStreamBuffers = idleread.NewBuffers(copySize)
+
+func copyTunnel(to io.Writer, from io.Reader, buffers *idleread.Buffers, count *atomic.Int64) error {
+	r := idleread.NewReader(from, buffers)
 	for {
-		n, err := from.Read(buf)
-		if n > 0 {
-			if _, werr := to.Write(buf[:n]); werr != nil {
+		b, err := r.Next()
+		if len(b) > 0 {
+			if _, werr := to.Write(b); werr != nil {
+				r.Free()
 				return werr
 			}
-			if count != nil {
-				*count += int64(n)
-			}
+			count.Add(int64(len(b)))
 		}
+		r.Free()
 		if err == io.EOF {
 			return nil
 		}

@@ -171,7 +171,7 @@ func TestResponseBuffersLeaveUpgradesAlone(t *testing.T) {
 // quirk 22.
 func TestUpgradeWithH2CTransport(t *testing.T) {
 	up, _, _ := upgrader(t, switching+"\r\n")
-	c, r, _ := proxy(t, `{"upstreams":[{"dial":%q}],"transport":{"protocol":"http","versions":["h2c"]}}`, up).upgraded("")
+	c, r, _ := proxy(t, `{"upstreams":[{"dial":%q}],"transport":{"protocol":"http","versions":["h2c","1.1"]}}`, up).upgraded("")
 	io.WriteString(c, "x")
 	expect(t, r, "x")
 }

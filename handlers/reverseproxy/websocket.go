@@ -3,20 +3,31 @@ package reverseproxy
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"sync"
 	"time"
+
+	"github.com/sluiceproxy/sluice/handlers"
 )
 
 // protocolField is where net/http keeps the pseudo field :protocol of an extended CONNECT.
 const protocolField = ":protocol"
 
 // translateConnect turns the extended CONNECT of a WebSocket over HTTP/2 (RFC 8441) into the handshake of RFC 6455 (UP-13).
-// Other protocols are left alone (UP-14).
-func (p *proxying) translateConnect() {
+// Other protocols have no translation (UP-14); nor may a client blame an upstream for what no transport can send.
+func (p *proxying) translateConnect() error {
 	protocol := p.in.Header[protocolField]
-	if p.in.ProtoMajor < 2 || p.in.Method != http.MethodConnect || len(protocol) != 1 || protocol[0] != "websocket" {
-		return
+	switch {
+	case protocol == nil:
+		return nil
+	case p.in.Method != http.MethodConnect || len(protocol) != 1:
+		return handlers.NewError(http.StatusBadRequest, errors.New("the pseudo field :protocol belongs to a CONNECT"))
+	case protocol[0] != "websocket":
+		return handlers.NewError(http.StatusNotImplemented, fmt.Errorf("a CONNECT for the protocol %q cannot be proxied; only one for websocket can", protocol[0]))
 	}
 	p.extended, p.upgrade = true, "websocket"
 	p.out.Method, p.out.Body, p.out.ContentLength = http.MethodGet, nil, 0
@@ -24,11 +35,12 @@ func (p *proxying) translateConnect() {
 	var key [16]byte
 	_, _ = rand.Read(key[:]) // never fails
 	p.out.Header["Sec-Websocket-Key"] = []string{base64.StdEncoding.EncodeToString(key[:])}
+	return nil
 }
 
 // takeOverStream answers an extended CONNECT: 200, and the bodies of the stream are the tunnel.
 func (p *proxying) takeOverStream(h http.Header) (io.ReadWriteCloser, error) {
-	for _, name := range []string{"Upgrade", "Connection", "Sec-Websocket-Accept"} {
+	for _, name := range []string{"Upgrade", "Connection", "Sec-Websocket-Accept", "Content-Length"} {
 		delete(h, name)
 	}
 	p.w.WriteHeader(http.StatusOK)
@@ -44,6 +56,10 @@ type stream struct {
 	body    io.ReadCloser
 	w       io.Writer
 	control *http.ResponseController
+
+	mu      sync.Mutex
+	writing bool
+	closed  bool
 }
 
 // Read implements io.Reader.
@@ -51,6 +67,10 @@ func (s *stream) Read(p []byte) (int, error) { return s.body.Read(p) }
 
 // Write implements io.Writer.
 func (s *stream) Write(p []byte) (int, error) {
+	if !s.enter() {
+		return 0, net.ErrClosed
+	}
+	defer s.leave()
 	n, err := s.w.Write(p)
 	if err == nil {
 		err = s.control.Flush()
@@ -58,10 +78,30 @@ func (s *stream) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close unblocks both directions. The stream itself ends when the handler returns.
+func (s *stream) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writing = !s.closed
+	return s.writing
+}
+
+func (s *stream) leave() {
+	s.mu.Lock()
+	s.writing = false
+	s.mu.Unlock()
+}
+
+// Close unblocks both directions. The stream itself ends when the handler returns, and in good order unless a write is
+// under way: that one is broken off, for it may wait for a client that reads no more.
 func (s *stream) Close() error {
-	// A writer without deadlines has none that could block.
-	_ = s.control.SetWriteDeadline(time.Unix(1, 0))
+	s.mu.Lock()
+	s.closed = true
+	writing := s.writing
+	s.mu.Unlock()
+	if writing {
+		// A writer without deadlines has none that could block.
+		_ = s.control.SetWriteDeadline(time.Unix(1, 0))
+	}
 	return s.body.Close()
 }
 

@@ -24,7 +24,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/standard"
@@ -135,7 +135,7 @@ func (s *syncBuffer) String() string {
 
 // specs is everything that ships and the handler under test.
 func specs() []module.Spec {
-	list := append(standard.Specs(), admin.Spec())
+	list := append(standard.Specs(), endpoint.Spec())
 	for _, s := range list {
 		if s.ID == tracing.Spec().ID {
 			return list
@@ -154,7 +154,7 @@ func newWorld(t *testing.T) *world {
 	sw := logs.NewSwitch(logs.Process{Stderr: w.log})
 	services := module.Services{}
 	module.Provide(services, sw)
-	module.Provide(services, admin.NewSockets(admin.SocketsOptions{Log: zap.NewNop()}))
+	module.Provide(services, endpoint.NewSockets(endpoint.SocketsOptions{Log: zap.NewNop()}))
 	module.Provide(services, upstream.NewPool(nil))
 	module.Provide(services, upstream.NewTransports(upstream.TransportsConfig{}))
 	w.Engine, err = server.New(server.Options{Table: table, Services: services, ReadFile: os.ReadFile, Globals: vars.NewGlobal(), Sockets: listen.NewManager(listen.Options{}), Logs: sw})

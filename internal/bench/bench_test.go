@@ -31,6 +31,9 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if status, is := child(os.Args[1:], os.Stderr); is {
+		os.Exit(status)
+	}
 	status := m.Run()
 	if bin, _ := binary(); bin != "" {
 		_ = os.RemoveAll(filepath.Dir(bin))
@@ -125,6 +128,22 @@ func TestDrops(t *testing.T) {
 		`^sluice +keep-alive +[1-9]\d* sent +0 lost$`, `^sluice +fresh +[1-9]\d* sent +0 lost$`, `^sluice +dropped: 0 +6 changes`)
 }
 
+func TestStreams(t *testing.T) {
+	status, out := program(t, t.Context(), "-case", "streams")
+	var want []string
+	for _, kind := range []string{"grpc", "websocket", "sse"} {
+		want = append(want, `^`+kind+` +direct +median +[1-9][\d.]* us  p99 +[1-9][\d.]* us  of +[1-9]\d*$`,
+			`^`+kind+` +sluice +median +[1-9][\d.]* us  p99 +[1-9][\d.]* us  of +[1-9]\d*  added +-?[\d.]+ us$`)
+	}
+	mustPrint(t, status, out, want...)
+}
+
+func TestWebSockets(t *testing.T) {
+	status, out := program(t, t.Context(), "-case", "websockets", "-sockets", "60,1000000000")
+	mustPrint(t, status, out, `^N=60 +sluice +-?[\d.]+ KB each  resident +[1-9][\d.]* -> +[1-9][\d.]* MB  of it live heap +-?[\d.]+ KB, stacks +-?[\d.]+ KB  limit 32 KB: (kept|MISSED)$`,
+		`^N=60 +net/http +-?[\d.]+ KB each  resident .* stacks +-?[\d.]+ KB$`, `^N=1000000000 left out: a proxy would need 2000000500 open files`)
+}
+
 // An interrupt in the middle ends everything.
 func TestInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -174,12 +193,16 @@ func TestCommandLine(t *testing.T) {
 	}
 	for _, c := range []struct{ args, want string }{
 		{"-bin /nowhere/sluice", "make build"},
-		{"-case nonsense", "not one of reload, proxy, drops"},
+		{"-case nonsense", "not one of reload, proxy, drops, streams, websockets"},
 		{"-peers apache", "not one of nginx"},
 		{"-routes 9", "at least 10"},
 		{"-routes ten", "at least 10"},
 		{"-patches 0", "-patches must be at least 1"},
 		{"-period 1ms", "-period must be at least 100ms"},
+		{"-sockets 9", "at least 10"},
+		{"-traffic smtp", "not one of grpc, websocket, sse"},
+		{"-stream-rounds 0", "-stream-rounds must be at least 1"},
+		{"-stream-period 1ms", "-stream-period must be at least 10ms"},
 		{"-requests huge", "not one of small"},
 		{"extra", "unexpected argument"},
 		{"-no-such-flag", "not defined"},

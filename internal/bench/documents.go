@@ -127,3 +127,13 @@ func changingSite(k int, admin, data, upstream string) object {
 	proxy["flush_interval"] = -1
 	return document(admin, object{"s": httpServer(data, list{handle(headers, proxy)})})
 }
+
+// streamSite is a document with a server for HTTP/1.1 and one for gRPC without
+// TLS, each before an upstream of its kind.
+func streamSite(admin, plain, rpc, plainUpstream, rpcUpstream string) object {
+	calls := proxyTo(rpcUpstream)
+	calls["transport"] = object{"protocol": "http", "versions": list{"h2c", "2"}}
+	server := httpServer(rpc, list{handle(calls)})
+	server["protocols"] = list{"h1", "h2c"}
+	return document(admin, object{"plain": httpServer(plain, list{handle(proxyTo(plainUpstream))}), "rpc": server})
+}

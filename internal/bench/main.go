@@ -2,11 +2,12 @@
 // Caddy is installed, in one run on one machine, so that the ratios mean
 // something:
 //
-//	go run ./internal/bench -bin bin/sluice [-case reload,proxy,drops] [-quick]
+//	go run ./internal/bench -bin bin/sluice [-case reload,proxy,drops,streams,websockets] [-quick]
 //
 // The case reload asks what a change costs as the document grows; proxy, what
 // a request costs in CPU time; drops, whether traffic notices that the document
-// is replaced under it. Everything runs on loopback and in a temporary folder,
+// is replaced under it; streams, what latency is added to gRPC, WebSocket and
+// SSE; websockets, what an idle WebSocket costs in memory. Everything runs on loopback and in a temporary folder,
 // within a time limit, and every child process is ended when the program is, an
 // interrupt included. The exit status is 1 if something failed or was dropped,
 // and 2 for a wrong command line; figures alone never fail a run.
@@ -53,6 +54,11 @@ type options struct {
 	reloads int
 	pause   time.Duration // between reloads
 	streams int
+
+	traffic      []string // kinds of the case streams
+	streamRounds int
+	streamPeriod time.Duration
+	sockets      []int
 }
 
 // bench is one run.
@@ -70,6 +76,9 @@ type bench struct {
 var errDropped = errors.New("requests failed or were dropped")
 
 func main() {
+	if status, is := child(os.Args[1:], os.Stderr); is {
+		os.Exit(status)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -110,9 +119,11 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 
 // cases are what can be measured, by name.
 var cases = map[string]func(*bench) error{
-	"reload": (*bench).reload,
-	"proxy":  (*bench).proxy,
-	"drops":  (*bench).drops,
+	"reload":     (*bench).reload,
+	"proxy":      (*bench).proxy,
+	"drops":      (*bench).drops,
+	"streams":    (*bench).latency,
+	"websockets": (*bench).idle,
 }
 
 // parse reads the command line.
@@ -137,7 +148,7 @@ func parse(args []string, errs io.Writer) (options, error) {
 		})
 	}
 	fs.StringVar(&o.bin, "bin", "bin/sluice", "the server to measure")
-	list(&o.cases, "case", "reload,proxy,drops", "what to measure", "reload", "proxy", "drops")
+	list(&o.cases, "case", "reload,proxy,drops,streams,websockets", "what to measure", "reload", "proxy", "drops", "streams", "websockets")
 	list(&o.peers, "peers", "nginx,haproxy,caddy", "what to measure beside it, where installed; empty for nothing", "nginx", "haproxy", "caddy")
 	fs.DurationVar(&o.limit, "limit", 40*time.Minute, "end the whole run after this time")
 	routes := fs.String("routes", "10,1000,10000", "reload: numbers of routes, each at least 10")
@@ -149,6 +160,10 @@ func parse(args []string, errs io.Writer) (options, error) {
 	fs.DurationVar(&o.period, "period", 4*time.Second, "proxy: how long each is measured")
 	fs.IntVar(&o.conns, "conns", 64, "proxy: connections")
 	fs.IntVar(&o.reloads, "reloads", 60, "drops: changes of the document")
+	list(&o.traffic, "traffic", "grpc,websocket,sse", "streams: kinds of traffic", "grpc", "websocket", "sse")
+	fs.IntVar(&o.streamRounds, "stream-rounds", 60, "streams: how often each is measured, in turn")
+	fs.DurationVar(&o.streamPeriod, "stream-period", 100*time.Millisecond, "streams: how long each is measured")
+	sockets := fs.String("sockets", "1000,5000", "websockets: numbers of open WebSockets, each at least 10")
 	quick := fs.Bool("quick", false, "measure little of everything, to see whether it runs; other flags still count")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -159,22 +174,25 @@ func parse(args []string, errs io.Writer) (options, error) {
 	if *quick {
 		given := map[string]bool{}
 		fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
-		o.quicken(given, routes)
+		o.quicken(given, routes, sockets)
 	}
-	return o, o.check(*routes)
+	return o, o.check(*routes, *sockets)
 }
 
 // quicken makes everything small that was not asked for by a flag.
-func (o *options) quicken(given map[string]bool, routes *string) {
+func (o *options) quicken(given map[string]bool, routes, sockets *string) {
 	o.settle, o.pause, o.streams = 50*time.Millisecond, 10*time.Millisecond, 4
 	for name, set := range map[string]func(){
-		"routes":   func() { *routes = "10,200" },
-		"patches":  func() { o.patches = 5 },
-		"requests": func() { o.loads = []string{"small", "static"} },
-		"rounds":   func() { o.rounds = 1 },
-		"period":   func() { o.period = 500 * time.Millisecond },
-		"conns":    func() { o.conns = 8 },
-		"reloads":  func() { o.reloads = 12 },
+		"routes":        func() { *routes = "10,200" },
+		"patches":       func() { o.patches = 5 },
+		"requests":      func() { o.loads = []string{"small", "static"} },
+		"rounds":        func() { o.rounds = 1 },
+		"period":        func() { o.period = 500 * time.Millisecond },
+		"conns":         func() { o.conns = 8 },
+		"reloads":       func() { o.reloads = 12 },
+		"stream-rounds": func() { o.streamRounds = 2 },
+		"stream-period": func() { o.streamPeriod = 50 * time.Millisecond },
+		"sockets":       func() { *sockets = "100" },
 	} {
 		if !given[name] {
 			set()
@@ -182,21 +200,36 @@ func (o *options) quicken(given map[string]bool, routes *string) {
 	}
 }
 
-func (o *options) check(routes string) error {
-	for each := range strings.SplitSeq(routes, ",") {
+// numbers reads a list of numbers, none of which is small.
+func numbers(name, text string) ([]int, error) {
+	var out []int
+	for each := range strings.SplitSeq(text, ",") {
 		n, err := strconv.Atoi(each)
 		if err != nil || n < 10 {
-			return fmt.Errorf("-routes: %q is not a number of at least 10", each)
+			return nil, fmt.Errorf("-%s: %q is not a number of at least 10", name, each)
 		}
-		o.routes = append(o.routes, n)
+		out = append(out, n)
 	}
-	for name, n := range map[string]int{"patches": o.patches, "rounds": o.rounds, "conns": o.conns, "reloads": o.reloads} {
+	return out, nil
+}
+
+func (o *options) check(routes, sockets string) error {
+	var err1, err2 error
+	o.routes, err1 = numbers("routes", routes)
+	o.sockets, err2 = numbers("sockets", sockets)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	for name, n := range map[string]int{"patches": o.patches, "rounds": o.rounds, "conns": o.conns, "reloads": o.reloads, "stream-rounds": o.streamRounds} {
 		if n < 1 {
 			return fmt.Errorf("-%s must be at least 1, not %d", name, n)
 		}
 	}
 	if o.period < 100*time.Millisecond {
 		return fmt.Errorf("-period must be at least 100ms, not %v", o.period)
+	}
+	if o.streamPeriod < 10*time.Millisecond {
+		return fmt.Errorf("-stream-period must be at least 10ms, not %v", o.streamPeriod)
 	}
 	path, err := exec.LookPath(o.bin)
 	if err != nil {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -97,13 +95,8 @@ func (m *model) liveMB(b *bench) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for line := range bytes.Lines(text) {
-		if rest, ok := bytes.CutPrefix(line, []byte("# HeapAlloc = ")); ok {
-			n, err := strconv.ParseFloat(string(bytes.TrimSpace(rest)), 64)
-			return n / (1 << 20), err
-		}
-	}
-	return 0, fmt.Errorf("the heap profile of %s does not say HeapAlloc", m.name)
+	kb, err := memStat(text, "HeapAlloc")
+	return kb / 1024, err
 }
 
 // storedMB is the size of all that the server keeps on disk, in MB.

@@ -71,13 +71,13 @@ func (b *bench) startNginx(name, http, addr string) (*process, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf(`worker_processes 1; daemon off; pid %[1]s/pid; error_log %[1]s/errors;
-events { worker_connections 4096; }
+	text := fmt.Sprintf(`worker_processes 1; worker_rlimit_nofile %[3]d; daemon off; pid %[1]s/pid; error_log %[1]s/errors;
+events { worker_connections %[3]d; }
 http {
  access_log off; keepalive_requests 1000000000; keepalive_timeout 300s; client_max_body_size 20m;
  client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
 %[2]s}
-`, dir, http)
+`, dir, http, max(4096, openFiles()))
 	file := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
@@ -118,6 +118,29 @@ func nginxProxy(addr, upstream string) string {
   }
  }
 `, upstream, addr)
+}
+
+// nginxStreams has a server for HTTP/1.1 and one for gRPC.
+func nginxStreams(plain, rpc, plainUpstream, rpcUpstream string) string {
+	return fmt.Sprintf(` upstream p { server %[3]s; keepalive 16; keepalive_requests 1000000000; }
+ upstream g { server %[4]s; keepalive 16; keepalive_requests 1000000000; }
+ server {
+  listen %[1]s;
+  proxy_http_version 1.1; proxy_buffering off; proxy_read_timeout 1h;
+  location / {
+   proxy_pass http://p; proxy_set_header Connection "";
+   proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
+  }
+  location = /ws {
+   proxy_pass http://p; proxy_set_header Connection "upgrade"; proxy_set_header Upgrade $http_upgrade;
+   proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
+  }
+ }
+ server {
+  listen %[2]s http2;
+  location / { grpc_pass grpc://g; grpc_set_header X-Forwarded-For $remote_addr; }
+ }
+`, plain, rpc, plainUpstream, rpcUpstream)
 }
 
 func (b *bench) startHAProxy(path, addr, upstream string) (*process, error) {

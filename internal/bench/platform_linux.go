@@ -26,15 +26,24 @@ func cpuTime(pid int) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	kids, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	for kid := range strings.FieldsSeq(string(kids)) {
-		if n, err := strconv.Atoi(kid); err == nil {
-			if d, err := cpuTime(n); err == nil {
-				total += d
-			}
+	for _, kid := range descendants(pid) {
+		if d, err := ownCPU(kid); err == nil {
+			total += d
 		}
 	}
 	return total, nil
+}
+
+// descendants are the living children of a process, theirs, and so on.
+func descendants(pid int) []int {
+	var out []int
+	kids, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for kid := range strings.FieldsSeq(string(kids)) {
+		if n, err := strconv.Atoi(kid); err == nil {
+			out = append(append(out, n), descendants(n)...)
+		}
+	}
+	return out
 }
 
 // tick is the unit of times in /proc: 1/100 s on every system Go runs on.
@@ -74,5 +83,32 @@ func residentMB(pid int) (float64, error) {
 	return 0, fmt.Errorf("/proc/%d/status has no VmRSS", pid)
 }
 
+// residentTotal is the resident memory of a process and its living descendants
+// in MB.
+func residentTotal(pid int) (float64, error) {
+	total, err := residentMB(pid)
+	if err != nil {
+		return 0, err
+	}
+	for _, kid := range descendants(pid) {
+		if mb, err := residentMB(kid); err == nil {
+			total += mb
+		}
+	}
+	return total, nil
+}
+
 // syncData is fdatasync(2).
 func syncData(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
+
+// openFiles raises the number of files that this process and its children may
+// have open as far as it may, and returns it.
+func openFiles() int {
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {
+		return 1024
+	}
+	l.Cur = l.Max
+	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l) // the runtime asked for it before and keeps what it had
+	return int(min(l.Max, 1<<20))
+}

@@ -19,4 +19,9 @@ func cpuTime(int) (time.Duration, error) { return 0, errPlatform }
 
 func residentMB(int) (float64, error) { return 0, errPlatform }
 
+func residentTotal(int) (float64, error) { return 0, errPlatform }
+
 func syncData(f *os.File) error { return f.Sync() }
+
+// openFiles is how many files a process may have open nearly everywhere.
+func openFiles() int { return 1024 }

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/standard"
@@ -30,7 +30,7 @@ import (
 
 func realTable(tb testing.TB) *module.Table {
 	tb.Helper()
-	t, err := module.NewTable(append(standard.Specs(), admin.Spec()), standard.Refused())
+	t, err := module.NewTable(append(standard.Specs(), endpoint.Spec()), standard.Refused())
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func services() (module.Services, *logs.Switch) {
 	s := module.Services{}
 	module.Provide(s, sw)
 	module.Provide(s, &server.Process{Logs: sw})
-	module.Provide(s, admin.NewSockets(admin.SocketsOptions{Log: zap.NewNop()}))
+	module.Provide(s, endpoint.NewSockets(endpoint.SocketsOptions{Log: zap.NewNop()}))
 	module.Provide(s, upstream.NewPool(nil))
 	module.Provide(s, upstream.NewTransports(upstream.TransportsConfig{}))
 	return s, sw

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -75,8 +76,8 @@ func (t *traffic) download() {
 
 const streamTimeout = 10 * time.Second
 
-func dialStream(t *traffic, request string, status string) (net.Conn, *bufio.Reader, error) {
-	c, err := net.DialTimeout("tcp", t.addr, streamTimeout)
+func dialStream(addr, request, status string) (net.Conn, *bufio.Reader, error) {
+	c, err := net.DialTimeout("tcp", addr, streamTimeout)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -112,8 +113,7 @@ func awaitHeader(r *bufio.Reader, status string) error {
 // openWebSocket opens a WebSocket. The function it returns sends a frame every
 // 50 ms, wants it back, and returns when the traffic ends or an echo fails.
 func openWebSocket(t *traffic) (func() error, error) {
-	c, r, err := dialStream(t, "GET /ws HTTP/1.1\r\nHost: bench.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "+webSocketKey+"\r\n\r\n", "101")
+	c, r, err := dialStream(t.addr, webSocketRequest, "101")
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func openWebSocket(t *traffic) (func() error, error) {
 // openEvents opens a stream of server-sent events, which must come until the
 // traffic ends and then once more.
 func openEvents(t *traffic) (func() error, error) {
-	c, r, err := dialStream(t, "GET /sse HTTP/1.1\r\nHost: bench.test\r\n\r\n", "200")
+	c, r, err := dialStream(t.addr, "GET /sse HTTP/1.1\r\nHost: bench.test\r\n\r\n", "200")
 	if err != nil {
 		return nil, err
 	}
@@ -171,12 +171,14 @@ const (
 	slowPieces = 100
 	slowPiece  = 4000
 	event      = "data: tick\n"
+	stamp      = "data: "
+	stampEvery = 500 * time.Microsecond
 	// The example of RFC 6455, section 1.3.
 	webSocketKey    = "dGhlIHNhbXBsZSBub25jZQ=="
 	webSocketAccept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 )
 
-// streamer is the upstream of the case drops.
+// streamer is the upstream of the cases with streams.
 type streamer struct {
 	addr   string
 	server *http.Server
@@ -188,15 +190,20 @@ func startStreamer() (*streamer, error) {
 	if err != nil {
 		return nil, err
 	}
+	return serveStreamer(l), nil
+}
+
+func serveStreamer(l net.Listener) *streamer {
 	s := &streamer{addr: l.Addr().String(), ending: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	mux.HandleFunc("/slow", s.slow)
 	mux.HandleFunc("/sse", s.events)
+	mux.HandleFunc("/stamps", s.stamps)
 	mux.HandleFunc("/ws", s.webSocket)
 	s.server = &http.Server{Handler: mux}
 	go func() { _ = s.server.Serve(l) }()
-	return s, nil
+	return s
 }
 
 func (s *streamer) close() {
@@ -229,6 +236,16 @@ func (s *streamer) slow(w http.ResponseWriter, _ *http.Request) {
 func (s *streamer) events(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	s.every(50*time.Millisecond, 1<<30, func() error { return write(w, []byte(event+"\n")) })
+}
+
+// stamps sends events each of which says when it was sent.
+func (s *streamer) stamps(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	var text []byte
+	s.every(stampEvery, 1<<30, func() error {
+		text = append(strconv.AppendInt(append(text[:0], stamp...), time.Now().UnixNano(), 10), "\n\n"...)
+		return write(w, text)
+	})
 }
 
 func write(w http.ResponseWriter, b []byte) error {

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/standard"
 )
@@ -34,7 +34,7 @@ var tlsParts = []string{"tls.", "http.reverse_proxy.transport.http/tls"}
 
 func everythingTable(t *testing.T) *module.Table {
 	t.Helper()
-	tb, err := module.NewTable(append(standard.Specs(), admin.Spec()), standard.Refused())
+	tb, err := module.NewTable(append(standard.Specs(), endpoint.Spec()), standard.Refused())
 	if err != nil {
 		t.Fatal(err)
 	}

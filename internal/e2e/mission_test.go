@@ -10,7 +10,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -21,8 +24,43 @@ type mission struct {
 	site   string // host:port
 	www    string // in the place of /var/www/html and /srv
 	socket string
-	ups    []*httptest.Server
+	ups    []*backend
+	places map[string]string // what stands in the place of a text, before all else
+	file   string            // the Caddyfile of the mission, as its author wrote it
 }
+
+// backend is an upstream that does as it is told.
+type backend struct {
+	*httptest.Server
+	told atomic.Pointer[http.HandlerFunc]
+}
+
+func newBackend(t *testing.T, name string) *backend {
+	t.Helper()
+	b := &backend{}
+	usual := missionUpstream(name)
+	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f := b.told.Load(); f != nil {
+			(*f)(w, r)
+			return
+		}
+		usual.ServeHTTP(w, r)
+	}))
+	t.Cleanup(b.Close)
+	return b
+}
+
+// does makes the upstream answer in another way, with nil in its usual one again.
+func (b *backend) does(f http.HandlerFunc) {
+	if f == nil {
+		b.told.Store(nil)
+		return
+	}
+	b.told.Store(&f)
+}
+
+// address is host:port.
+func (b *backend) address() string { return b.Listener.Addr().String() }
 
 // seen is what an upstream says about a request.
 type seen struct {
@@ -54,12 +92,10 @@ func missionUpstream(name string) http.Handler {
 func newMission(t *testing.T) *mission {
 	t.Helper()
 	ports := freePorts(t, 2)
-	m := &mission{home: newHome(t, ports[0]), site: fmt.Sprintf("example.com:%d", ports[1])}
+	m := &mission{home: newHome(t, ports[0]), site: fmt.Sprintf("example.com:%d", ports[1]), places: map[string]string{}}
 	launch(t, m.home, m.home.command(filepath.Join(tools, "sluice"), "run"))
 	for i := range 3 {
-		s := httptest.NewServer(missionUpstream(fmt.Sprint("up", i)))
-		t.Cleanup(s.Close)
-		m.ups = append(m.ups, s)
+		m.ups = append(m.ups, newBackend(t, fmt.Sprint("up", i)))
 	}
 	m.www = filepath.Join(m.home.dir, "www")
 	m.home.write(t, "www/index.html", "<p>index</p>\n")
@@ -79,14 +115,75 @@ func newMission(t *testing.T) *mission {
 
 // text puts the addresses of the test into a Caddyfile.
 func (m *mission) text(caddyfile string) string {
-	pairs := []string{"example.com {", "http://" + m.site + " {", "/run/app.sock", m.socket, "/var/www/html", m.www, "/srv", m.www}
+	var pairs []string
+	for from, to := range m.places {
+		pairs = append(pairs, from, to)
+	}
+	pairs = append(pairs, "example.com {", "http://"+m.site+" {", "/run/app.sock", m.socket, "/var/www/html", m.www, "/srv", m.www)
 	for i, u := range m.ups {
-		pairs = append(pairs, fmt.Sprintf("localhost:300%d", i), strings.TrimPrefix(u.URL, "http://"))
+		pairs = append(pairs, fmt.Sprintf("localhost:300%d", i), u.address())
 	}
 	for _, name := range []string{"localhost:8080", "localhost:9000"} {
-		pairs = append(pairs, name, strings.TrimPrefix(m.ups[0].URL, "http://"))
+		pairs = append(pairs, name, m.ups[0].address())
 	}
 	return strings.NewReplacer(pairs...).Replace(caddyfile)
+}
+
+// edit loads the Caddyfile of the mission with other words in the place of some: pairs of both.
+func (m *mission) edit(t *testing.T, pairs ...string) {
+	t.Helper()
+	text := m.file
+	for i := 0; i < len(pairs); i += 2 {
+		if strings.Count(text, pairs[i]) != 1 {
+			t.Fatalf("%q is not in the file once:\n%s", pairs[i], text)
+		}
+		text = strings.Replace(text, pairs[i], pairs[i+1], 1)
+	}
+	m.load(t, text)
+}
+
+// wants compares a member of the handler reverse_proxy in the running configuration with what it should be.
+func (m *mission) wants(t *testing.T, member, want string) {
+	t.Helper()
+	res, err := http.Get("http://" + m.home.admin + "/config/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var doc any
+	if err := json.NewDecoder(res.Body).Decode(&doc); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := json.Marshal(proxyIn(doc)[member])
+	var parsed any
+	if err := json.Unmarshal([]byte(want), &parsed); err != nil {
+		t.Fatal(err)
+	}
+	if want, _ := json.Marshal(parsed); string(got) != string(want) {
+		t.Errorf("%s is %s, want %s", member, got, want)
+	}
+}
+
+// proxyIn returns the first handler reverse_proxy below a part of a document, or nil.
+func proxyIn(part any) map[string]any {
+	switch part := part.(type) {
+	case []any:
+		for _, e := range part {
+			if h := proxyIn(e); h != nil {
+				return h
+			}
+		}
+	case map[string]any:
+		if part["handler"] == "reverse_proxy" {
+			return part
+		}
+		for _, e := range part {
+			if h := proxyIn(e); h != nil {
+				return h
+			}
+		}
+	}
+	return nil
 }
 
 func (m *mission) load(t *testing.T, caddyfile string) {
@@ -101,21 +198,38 @@ func (m *mission) load(t *testing.T, caddyfile string) {
 	}
 }
 
-// fetch asks the site.
-func (m *mission) fetch(t *testing.T, path string, header ...string) (*http.Response, string) {
-	t.Helper()
+// front is where the site can be reached.
+func (m *mission) front() string {
 	_, port, _ := net.SplitHostPort(m.site)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:"+port+path, nil)
+	return "127.0.0.1:" + port
+}
+
+// ask sends a request to the site; it may be used by any goroutine.
+func (m *mission) ask(t *testing.T, method, path string, body io.Reader, header ...string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+m.front()+path, body)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	req.Host = m.site
 	for _, h := range header {
 		name, value, _ := strings.Cut(h, ": ")
 		req.Header.Add(name, value)
 	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	res, err := client.Do(req)
+	client := &http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return client.Do(req)
+}
+
+// status asks the site for no more than the status.
+func (m *mission) status(t *testing.T) int {
+	t.Helper()
+	res, _ := m.fetch(t, "/")
+	return res.StatusCode
+}
+
+// fetch asks the site for a file or whatever comes.
+func (m *mission) fetch(t *testing.T, path string, header ...string) (*http.Response, string) {
+	t.Helper()
+	res, err := m.ask(t, http.MethodGet, path, nil, header...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,8 +281,7 @@ func (m *mission) names(t *testing.T, n int, header ...string) []string {
 // echo opens a WebSocket and sends a line through it.
 func (m *mission) echo(t *testing.T) {
 	t.Helper()
-	_, port, _ := net.SplitHostPort(m.site)
-	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+	conn, err := net.Dial("tcp", m.front())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,9 +306,9 @@ func distinct(list []string) int {
 	return len(m)
 }
 
-// missions are the Caddyfiles that the program exists for, as far as they need
-// neither TLS nor what does not exist yet. The number is that of the file in the
-// collection, which is used where it lies beside the project.
+// missions are the Caddyfiles that the program exists for, over clear text. The
+// number is that of the file in the collection, which is used where it lies
+// beside the project. 16 has a test of its own.
 var missions = []struct {
 	number, text string
 	check        func(t *testing.T, m *mission)
@@ -220,6 +333,7 @@ var missions = []struct {
 			t.Errorf("not in turn: %v", got)
 		}
 	}},
+	{"05", missionHealth, checkHealth},
 	{"06", "example.com {\nreverse_proxy localhost:3000 {\nheader_up Host {upstream_hostport}\nheader_up X-Real-IP {remote_host}\nheader_up X-Forwarded-For {remote_host}\nheader_up X-Forwarded-Proto {scheme}\n}\n}\n",
 		func(t *testing.T, m *mission) {
 			_, s := m.get(t, "/", "X-Real-IP: 192.0.2.1")
@@ -264,6 +378,13 @@ var missions = []struct {
 			t.Errorf("%+v", s)
 		}
 	}},
+	{"12", missionGRPC, checkGRPC},
+	{"13", missionTransport, checkTransport},
+	{"14", missionFlushNow, checkFlushNow},
+	{"15", missionFlushPeriodic, checkFlushPeriodic},
+	{"17", missionErrors, checkErrors},
+	{"18", missionFallback, checkFallback},
+	{"19", missionBackends, checkBackends},
 	{"20", "example.com {\nfile_server /specific.html\nredir https://anothersite.com{uri}\n}\n", func(t *testing.T, m *mission) {
 		m.pages(t, [][3]string{
 			{"/specific.html", "302", "https://anothersite.com/specific.html"},
@@ -286,21 +407,59 @@ var missions = []struct {
 	}},
 }
 
+// comments are left out when files are compared.
+var comments = regexp.MustCompile(`(?m)^\s*#.*$`)
+
+// given takes the Caddyfile of a mission from the collection, or else the test's own words, which are the same.
+func (m *mission) given(t *testing.T, number, own string) {
+	t.Helper()
+	m.file = own
+	files, _ := filepath.Glob(filepath.Join("..", "..", "..", "shared", "mission", number+"_*.caddyfile"))
+	if len(files) != 1 {
+		return
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.file = string(b)
+	words := func(text string) []string { return strings.Fields(comments.ReplaceAllString(text, "")) }
+	if !slices.Equal(words(m.file), words(own)) {
+		t.Errorf("the test's own words are not those of %s", files[0])
+	}
+}
+
 // TestMission loads the Caddyfiles one after the other into one server and uses
 // each as its author meant it.
 func TestMission(t *testing.T) {
+	t.Parallel()
 	m := newMission(t)
 	for _, c := range missions {
-		text := c.text
-		if files, _ := filepath.Glob(filepath.Join("..", "..", "..", "shared", "mission", c.number+"_*.caddyfile")); len(files) == 1 {
-			b, err := os.ReadFile(files[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			text = string(b)
-		}
 		t.Run(c.number, func(t *testing.T) {
-			m.load(t, text)
+			m.given(t, c.number, c.text)
+			m.load(t, m.file)
+			c.check(t, m)
+		})
+		clear(m.places)
+	}
+}
+
+// TestMissionInTime waits as long as the files say, where that is not too long. The
+// missions pass their time together.
+func TestMissionInTime(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		number, text string
+		check        func(t *testing.T, m *mission)
+	}{
+		{"05", missionHealth, waitHealth},
+		{"17", missionErrors, waitErrors},
+		{"18", missionFallback, waitFallback}, // and 13
+	} {
+		t.Run(c.number, func(t *testing.T) {
+			t.Parallel()
+			m := newMission(t)
+			m.given(t, c.number, c.text)
 			c.check(t, m)
 		})
 	}

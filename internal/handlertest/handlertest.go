@@ -129,6 +129,7 @@ func (s *Site) fail(w http.ResponseWriter, r *http.Request, x *handlers.Exchange
 	x.End = handlers.NextFunc(handlers.ErrorEnd)
 	second := s.errors.Serve(w, r, x.End)
 	if second != nil {
+		x.Fail(handlers.Answer(err, second))
 		_ = handlers.ErrorEnd(w, r)
 	}
 	if s.Errors != nil {

@@ -84,25 +84,35 @@ func (r *Registry) GaugeFunc(o Opts, f func() float64) {
 // two series with the same values the first counts. What is beyond the maximum
 // is left out. See [Registry.Counters].
 func (r *Registry) GaugesFunc(o Opts, f func(emit func(value float64, labels ...string))) {
+	r.seriesFunc(o, prometheus.GaugeValue, f)
+}
+
+// CountersFunc is [Registry.GaugesFunc] for values that only grow.
+func (r *Registry) CountersFunc(o Opts, f func(emit func(value float64, labels ...string))) {
+	r.seriesFunc(o, prometheus.CounterValue, f)
+}
+
+func (r *Registry) seriesFunc(o Opts, kind prometheus.ValueType, f func(emit func(value float64, labels ...string))) {
 	if o.MaxSeries <= 0 {
 		o.MaxSeries = r.maxSeries
 	}
 	name := r.Name(o.Subsystem, o.Name)
-	r.prom.MustRegister(&gaugesFunc{
-		desc: prometheus.NewDesc(name, o.Help, o.Labels, nil), limit: o.MaxSeries, labels: len(o.Labels), f: f, dropped: r.dropped.of(name),
+	r.prom.MustRegister(&seriesFunc{
+		desc: prometheus.NewDesc(name, o.Help, o.Labels, nil), kind: kind, limit: o.MaxSeries, labels: len(o.Labels), f: f, dropped: r.dropped.of(name),
 	})
 }
 
-type gaugesFunc struct {
+type seriesFunc struct {
 	desc          *prometheus.Desc
+	kind          prometheus.ValueType
 	limit, labels int
 	f             func(emit func(float64, ...string))
 	dropped       *dropCount
 }
 
-func (g *gaugesFunc) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
+func (g *seriesFunc) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
 
-func (g *gaugesFunc) Collect(ch chan<- prometheus.Metric) {
+func (g *seriesFunc) Collect(ch chan<- prometheus.Metric) {
 	seen := map[string]bool{}
 	g.f(func(value float64, labels ...string) {
 		var buf [maxLabels]string
@@ -118,7 +128,7 @@ func (g *gaugesFunc) Collect(ch chan<- prometheus.Metric) {
 			return
 		}
 		seen[key] = true
-		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, value, labels...)
+		ch <- prometheus.MustNewConstMetric(g.desc, g.kind, value, labels...)
 	})
 }
 

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/standard"
@@ -33,7 +33,7 @@ import (
 func engine(b *testing.B, logging, access string) (addr string) {
 	b.Helper()
 	own := slices.Concat(logs.Specs(), filtermod.Specs())
-	specs, refused := append(standard.Specs(), admin.Spec()), standard.Refused()
+	specs, refused := append(standard.Specs(), endpoint.Spec()), standard.Refused()
 	for _, s := range own {
 		specs = slices.DeleteFunc(specs, func(o module.Spec) bool { return o.ID == s.ID })
 		delete(refused, s.ID)
@@ -45,7 +45,7 @@ func engine(b *testing.B, logging, access string) (addr string) {
 	sw := logs.NewSwitch(logs.Process{})
 	services := module.Services{}
 	module.Provide(services, sw)
-	module.Provide(services, admin.NewSockets(admin.SocketsOptions{Log: zap.NewNop()}))
+	module.Provide(services, endpoint.NewSockets(endpoint.SocketsOptions{Log: zap.NewNop()}))
 	module.Provide(services, upstream.NewPool(nil))
 	module.Provide(services, upstream.NewTransports(upstream.TransportsConfig{}))
 	e, err := server.New(server.Options{Table: table, Services: services, ReadFile: os.ReadFile, Globals: vars.NewGlobal(), Sockets: listen.NewManager(listen.Options{}), Logs: sw})

@@ -6,7 +6,10 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"github.com/sluiceproxy/sluice/internal/idleread"
 )
 
 // phase is where an HTTP/1 connection is. net/http tells it through the
@@ -291,6 +294,14 @@ func (c *conn) CloseWrite() error {
 // NetConn returns the accepted connection, for a handler that has taken it
 // over; bytes that were read from it may be left in this one.
 func (c *conn) NetConn() net.Conn { return c.raw }
+
+// RawRead returns what to read from without this connection's help: once it was taken over and has nothing left.
+func (c *conn) RawRead() syscall.RawConn {
+	if !c.passthrough.Load() || len(c.replay) > 0 {
+		return nil
+	}
+	return idleread.RawOf(c.raw)
+}
 
 // LocalAddr returns the address that the client connected to.
 func (c *conn) LocalAddr() net.Addr { return c.id.local }

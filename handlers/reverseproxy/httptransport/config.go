@@ -59,7 +59,8 @@ type Config struct {
 	// WriteTimeout bounds each single write to a TCP connection. Default: 0, none.
 	WriteTimeout module.Duration `json:"write_timeout" check:"min=0"`
 	// Versions is the HTTP versions to speak: 1.1, 2, h2c. With TLS the two sides agree on 2 in the handshake. In clear text 2
-	// needs prior knowledge, so it is used only with h2c, and then always. Default: 1.1 and 2.
+	// needs prior knowledge, so it is used only with h2c, and then always; a WebSocket runs over HTTP/2 then if the upstream
+	// can do that (RFC 8441), else over 1.1 if that is in the list, and fails otherwise. Default: 1.1 and 2.
 	Versions []string `json:"versions"`
 	// LocalAddress is the address to connect from, as [network/]host[:port]. Default: the system's choice.
 	LocalAddress string `json:"local_address"`
@@ -154,11 +155,12 @@ func orDefault(d module.Duration, def time.Duration) time.Duration {
 
 // readVersions reads which versions of HTTP are spoken.
 func (c *Config) readVersions(o *upstream.HTTPOptions) (problems schema.Problems) {
-	two := len(c.Versions) == 0
+	one, two := len(c.Versions) == 0, len(c.Versions) == 0
 	for i, v := range c.Versions {
 		at := "/versions/" + strconv.Itoa(i)
 		switch v {
 		case "1.1":
+			one = true
 		case "2":
 			two = true
 		case "h2c":
@@ -169,7 +171,7 @@ func (c *Config) readVersions(o *upstream.HTTPOptions) (problems schema.Problems
 			problems = append(problems, module.Problem(at, fmt.Sprintf("unknown version %q; the versions are 1.1, 2, h2c and 3", v))...)
 		}
 	}
-	o.HTTP1Only = !two
+	o.HTTP1Only, o.HTTP2Only = !two, !one
 	return problems
 }
 

@@ -51,7 +51,7 @@ func (t *transport) release() { t.registry.Release(t.shared) }
 
 // Traits implements the optional method of [upstream.Transport].
 func (t *transport) Traits() upstream.Traits {
-	return upstream.Traits{HostOfUpstream: t.options.TLS.Enabled}
+	return upstream.Traits{HostOfUpstream: t.options.TLS.Enabled, ExpectContinue: t.options.ExpectContinueTimeout}
 }
 
 // Identity implements [upstream.Identified]: it is equal for transports that send alike, so that handlers share their

@@ -94,8 +94,10 @@ type memo struct {
 	value string
 }
 
-// Available reports whether the upstream may be chosen: it is healthy and not full (HOST-2).
-func (u *Upstream) Available() bool { return u.Healthy() && !u.Host.Full(u.MaxRequests) }
+// Available reports whether the upstream may be chosen: it is healthy, not full and not drained (HOST-2).
+func (u *Upstream) Available() bool {
+	return u.Healthy() && !u.Host.Full(u.MaxRequests) && !u.Host.Drained()
+}
 
 // Healthy reports whether health checks and circuit breaker, as far as there are any, have nothing against the upstream.
 func (u *Upstream) Healthy() bool { return u.Watch == nil || u.Blind || u.Watch.Healthy() }

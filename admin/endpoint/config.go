@@ -1,9 +1,10 @@
-package admin
+package endpoint
 
 import (
 	"fmt"
 	"strings"
 
+	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 	"github.com/sluiceproxy/sluice/schema"
@@ -97,7 +98,7 @@ func compile(env *module.Env, c *Config) (*Endpoint, error) {
 	}
 	e.options.EnforceOrigin, e.options.Origins = c.EnforceOrigin, c.Origins
 	for i, text := range c.Origins {
-		if _, err := parseOrigin(text); err != nil {
+		if err := admin.CheckOrigin(text); err != nil {
 			fail(fmt.Sprintf("/origins/%d", i), err)
 		}
 	}
@@ -143,7 +144,7 @@ func (e *Endpoint) readTokens(env *module.Env, tokens *[]TokenConfig) schema.Pro
 		return module.Problem("/tokens", "tokens is empty, so nobody could use the endpoint; name a token, or leave tokens out")
 	}
 	var problems schema.Problems
-	e.options.Tokens = make([]Token, 0, len(*tokens))
+	e.options.Tokens = make([]admin.Token, 0, len(*tokens))
 	for i, t := range *tokens {
 		pointer := fmt.Sprintf("/tokens/%d", i)
 		secret, err := t.read(env)
@@ -154,7 +155,7 @@ func (e *Endpoint) readTokens(env *module.Env, tokens *[]TokenConfig) schema.Pro
 		if len(secret) < goodToken {
 			env.Warn(pointer, fmt.Sprintf("the token has less than %d characters and may be guessed", goodToken))
 		}
-		e.options.Tokens = append(e.options.Tokens, NewToken(t.Name, secret))
+		e.options.Tokens = append(e.options.Tokens, admin.NewToken(t.Name, secret))
 	}
 	return problems
 }

@@ -1,4 +1,4 @@
-package admin
+package endpoint
 
 import (
 	"bufio"
@@ -13,17 +13,60 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/internal/porttest"
+	"github.com/sluiceproxy/sluice/server"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 )
+
+// engine applies every change to a document in memory.
+type engine struct {
+	mu     sync.Mutex
+	doc    *config.Doc
+	number uint64
+}
+
+func newEngine(t *testing.T, document string) *engine {
+	t.Helper()
+	n, _, err := config.Parse([]byte(document), config.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := config.NewDoc(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &engine{doc: doc}
+}
+
+func (e *engine) Document() (*config.Doc, uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.doc, e.number
+}
+
+func (e *engine) Apply(_ context.Context, c server.Change) (server.Report, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	next, err := e.doc.Apply(c.Edit)
+	if err != nil {
+		return server.Report{}, err
+	}
+	changed := next != e.doc
+	if changed {
+		e.doc, e.number = next, e.number+1
+	}
+	return server.Report{Revision: e.number, Changed: changed}, nil
+}
 
 // loader applies admin objects as the engine does.
 type loader struct {
@@ -54,7 +97,7 @@ func newLoader(t *testing.T, defaultAddress string) *loader {
 		}),
 		Services: services,
 	}}
-	l.sockets.Serve(New(Deps{Engine: newFakeEngine(t, "{}")}))
+	l.sockets.Serve(admin.New(admin.Deps{Engine: newEngine(t, "{}")}))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -221,8 +264,9 @@ func TestChangeOfAddress(t *testing.T) {
 	idle.get("/config/")
 	busy.get("/config/")
 	// A request that is on its way while the address changes.
-	fmt.Fprintf(busy.conn, "POST /load HTTP/1.1\r\nHost: %s\r\nContent-Length: 2\r\n\r\n{", first)
-	busyArrived(t, l)
+	fmt.Fprintf(busy.conn, "POST /load HTTP/1.1\r\nHost: %s\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n", first)
+	busy.arrived()
+	fmt.Fprint(busy.conn, "{")
 	l.must(`{"listen": "127.0.0.1:` + freePort(t) + `"}`)
 	second := l.where()
 	if second == first {
@@ -249,15 +293,14 @@ func TestChangeOfAddress(t *testing.T) {
 	}
 }
 
-// busyArrived waits until the server reads the body of a request.
-func busyArrived(t *testing.T, l *loader) {
-	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
-	for l.sockets.api.Load().bodies.used.Load() == 0 {
-		if time.Now().After(deadline) {
-			t.Fatal("the request did not arrive")
-		}
-		<-time.After(time.Millisecond)
+// arrived waits until the server reads the body of a request that expects
+// 100-continue, which is when it says so.
+func (c *client) arrived() {
+	c.t.Helper()
+	_ = c.conn.SetDeadline(time.Now().Add(5 * time.Second))
+	resp, err := http.ReadResponse(c.r, nil)
+	if err != nil || resp.StatusCode != http.StatusContinue {
+		c.t.Fatalf("the request did not arrive: %v %v", resp, err)
 	}
 }
 
@@ -458,9 +501,35 @@ func TestBeforeTheAPI(t *testing.T) {
 	if r := c.get("/config/"); r.StatusCode != 503 || r.Header.Get("Retry-After") == "" {
 		t.Errorf("%d", r.StatusCode)
 	}
-	l.sockets.Serve(New(Deps{Engine: newFakeEngine(t, "{}")}))
+	l.sockets.Serve(admin.New(admin.Deps{Engine: newEngine(t, "{}")}))
 	if r := c.get("/config/"); r.StatusCode != 200 {
 		t.Errorf("%d", r.StatusCode)
+	}
+}
+
+// TestLocked: an endpoint whose rules turn out to be wrong after all opens, but
+// lets nobody in.
+func TestLocked(t *testing.T) {
+	l := newLoader(t, "127.0.0.1:"+freePort(t))
+	r := l.build(`{"origins": ["panel.test"]}`, false)
+	if len(r.Problems) > 0 {
+		t.Fatal(r.Problems)
+	}
+	e := r.Root.Value().(*Endpoint)
+	e.options.Origins = []string{"http://"}
+	if err := e.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	e.Start()
+	c := dial(t, "tcp", l.where())
+	for _, path := range []string{"/config/", "/healthz", "/readyz"} {
+		if r := c.get(path); r.StatusCode != 403 {
+			t.Errorf("%s: %d", path, r.StatusCode)
+		}
+	}
+	if l.logs.FilterMessage("admin endpoint locked").Len() != 1 {
+		t.Error("not logged")
 	}
 }
 

@@ -1,8 +1,9 @@
-package admin
+package endpoint
 
 import (
 	"os"
 
+	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 	"go.uber.org/zap"
 )
@@ -13,7 +14,7 @@ import (
 type Endpoint struct {
 	sockets  *Sockets
 	disabled bool
-	options  GuardOptions
+	options  admin.GuardOptions
 	socket   *socket
 	started  bool
 }
@@ -49,12 +50,12 @@ func (e *Endpoint) Start() {
 	opts := e.options
 	opts.Address = e.socket.address()
 	opts.Address.Mode = e.options.Address.Mode
-	guard, err := NewGuard(opts)
+	guard, err := admin.NewGuard(opts)
 	if err != nil {
 		// Compile has checked the origins; a guard that lets nobody in is the
 		// safe answer to a mistake in that.
 		e.sockets.log.Error("admin endpoint locked", zap.Error(err))
-		guard = &Guard{checkHost: true, locked: true}
+		guard = admin.LockedGuard()
 	}
 	if a := opts.Address; a.IsUnix() && !a.IsAbstract() {
 		if err := os.Chmod(a.Host, a.Mode.Perm()); err != nil {
@@ -66,7 +67,7 @@ func (e *Endpoint) Start() {
 	}
 	e.sockets.log.Info("admin endpoint started", zap.String("address", opts.Address.String()),
 		zap.Bool("enforce_origin", opts.EnforceOrigin), zap.Strings("origins", guard.Origins()))
-	if openInterface(opts.Address) {
+	if !guard.ChecksHost() {
 		e.sockets.log.Warn("admin endpoint on open interface; host checking disabled", zap.String("address", opts.Address.String()))
 	}
 }

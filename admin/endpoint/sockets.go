@@ -1,4 +1,4 @@
-package admin
+package endpoint
 
 import (
 	"context"
@@ -10,11 +10,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 	"go.uber.org/zap"
 )
 
-// The time-outs and limits of section 3.
+// The time-outs and limits of section 3 of the admin API reference.
 const (
 	readTimeout       = 10 * time.Second
 	readHeaderTimeout = 5 * time.Second
@@ -30,14 +31,11 @@ const (
 
 const defaultPort = 2019
 
-// DefaultAddress is where the endpoint listens if nobody says otherwise.
-const DefaultAddress = "localhost:2019"
-
 // SocketsOptions set up Sockets.
 type SocketsOptions struct {
 	// Default is the address of documents that name none: $SLUICE_ADMIN, else
 	// $CADDY_ADMIN, as they were when the process started. Default:
-	// DefaultAddress.
+	// admin.DefaultAddress.
 	Default string
 	// Log is the logger "admin"; nil logs nothing.
 	Log *zap.Logger
@@ -50,7 +48,7 @@ type SocketsOptions struct {
 type Sockets struct {
 	options SocketsOptions
 	log     *zap.Logger
-	api     atomic.Pointer[API]
+	api     atomic.Pointer[admin.API]
 
 	mu       sync.Mutex
 	open     map[string]*socket
@@ -61,7 +59,7 @@ type Sockets struct {
 // NewSockets makes a service without listeners.
 func NewSockets(o SocketsOptions) *Sockets {
 	if o.Default == "" {
-		o.Default = DefaultAddress
+		o.Default = admin.DefaultAddress
 	}
 	s := &Sockets{options: o, log: o.Log, open: map[string]*socket{}}
 	if s.log == nil {
@@ -71,7 +69,7 @@ func NewSockets(o SocketsOptions) *Sockets {
 }
 
 // Serve sets what answers requests. Until it is called they get status 503.
-func (s *Sockets) Serve(a *API) { s.api.Store(a) }
+func (s *Sockets) Serve(a *admin.API) { s.api.Store(a) }
 
 // Addresses lists the open listeners, each in a form that netaddr.Parse reads,
 // with the port that was really opened.
@@ -208,7 +206,7 @@ type socket struct {
 	// not in force yet. Both are guarded by Sockets.mu.
 	holders, waiting int
 	server           *http.Server
-	guard            atomic.Pointer[Guard]
+	guard            atomic.Pointer[admin.Guard]
 	// accepted is closed when the server accepts no more.
 	accepted chan struct{}
 	ending   atomic.Bool
@@ -226,7 +224,7 @@ func (k *socket) address() netaddr.Addr {
 
 // serve begins to accept, under the rules of g. It reports false if it served
 // already and only the rules are new.
-func (k *socket) serve(g *Guard) bool {
+func (k *socket) serve(g *admin.Guard) bool {
 	k.guard.Store(g)
 	k.sockets.mu.Lock()
 	defer k.sockets.mu.Unlock()
@@ -235,7 +233,7 @@ func (k *socket) serve(g *Guard) bool {
 	}
 	errorLog, err := zap.NewStdLogAt(k.sockets.log, zap.DebugLevel)
 	if err != nil {
-		panic(fmt.Sprintf("admin: %v", err)) // only for a level that does not exist
+		panic(fmt.Sprintf("endpoint: %v", err)) // only for a level that does not exist
 	}
 	k.server = &http.Server{
 		Handler:                      k,
@@ -265,7 +263,7 @@ func (k *socket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the process is starting", http.StatusServiceUnavailable)
 		return
 	}
-	api.serve(w, r, k.guard.Load())
+	api.Serve(w, r, k.guard.Load())
 }
 
 // endAccept accepts what the system has already connected, then closes the
