@@ -4,11 +4,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 
 	"github.com/sluiceproxy/sluice/internal/idleread"
+	"github.com/sluiceproxy/sluice/upstream/framing"
 )
 
 // guardConn is a connection that speaks HTTP/1 and on which nothing is a response that was not asked for. It follows the
@@ -19,21 +21,24 @@ import (
 // To end the connection it reports io.EOF together with the last bytes of a response. net/http then does not keep it.
 type guardConn struct {
 	net.Conn
+	gate   *gateConn   // below TLS; nil without
 	tunnel atomic.Bool // after 101
 	ahead  []byte      // what came with the 101; used by the one goroutine that reads
 
 	mu      sync.Mutex // one goroutine reads while another writes
-	in, out framer
+	in, out framing.Framer
 	late    *pending
-	idle    func(fd uintptr) bool // idling, made once
-	gate    *gateConn             // below TLS; nil without
-	waiting bool                  // for the response to a request that has begun
-	dead    bool                  // nothing that comes may be used
+	idle    func(fd uintptr) bool // readIdle, made once
+	into    []byte                // where readIdle reads to, and what came of it
+	n       int
+	err     error
+	waiting bool // for the response to a request that has begun
+	dead    bool // nothing that comes may be used
 }
 
 func newGuard(conn net.Conn) *guardConn {
-	g := &guardConn{Conn: conn, in: framer{response: true}, late: newPending(conn)}
-	g.idle = g.idling
+	g := &guardConn{Conn: conn, in: framing.NewFramer(true), late: newPending(conn)}
+	g.idle = g.readIdle
 	return g
 }
 
@@ -48,8 +53,14 @@ func (g *guardConn) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	if err := g.await(); err != nil {
-		return 0, err
+	if g.isIdle() && len(p) > 0 {
+		g.into = p
+		err := g.late.wait(g.idle)
+		g.into = nil
+		if err != nil {
+			return 0, err
+		}
+		return g.n, g.err
 	}
 	n, err := g.Conn.Read(p)
 	if n <= 0 || g.tunnel.Load() {
@@ -60,27 +71,32 @@ func (g *guardConn) Read(p []byte) (int, error) {
 	return g.accept(p[:n], err)
 }
 
-// await waits for the first byte where no request is under way. What comes before the next request is judged before that
-// request can begin, and not, read already, after it.
-func (g *guardConn) await() error {
+// isIdle reports whether no request is under way, on a connection that readIdle can read.
+func (g *guardConn) isIdle() bool {
 	if g.late.raw == nil || g.tunnel.Load() {
-		return nil
+		return false
 	}
-	g.mu.Lock()
-	busy := g.waiting || g.dead
-	g.mu.Unlock()
-	if busy {
-		return nil
-	}
-	return g.late.wait(g.idle)
-}
-
-// idling reports whether there is something to read.
-func (g *guardConn) idling(fd uintptr) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !peek(fd) {
+	return !g.waiting && !g.dead
+}
+
+// readIdle reads and judges in one step, so that what came before a request can not be read before it begins and judged
+// after. It reports false if there is nothing to read yet.
+func (g *guardConn) readIdle(fd uintptr) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n, err := readNow(fd, g.into)
+	switch {
+	case err == syscall.EAGAIN:
 		return false
+	case err != nil:
+		g.n, g.err = 0, &net.OpError{Op: "read", Net: g.LocalAddr().Network(), Source: g.LocalAddr(), Addr: g.RemoteAddr(), Err: os.NewSyscallError("read", err)}
+	case n == 0:
+		g.n, g.err = 0, io.EOF
+	default:
+		g.n, g.err = g.accept(g.into[:n], nil)
+		return true
 	}
 	g.dead = g.dead || !g.waiting
 	return true
@@ -92,19 +108,19 @@ func (g *guardConn) accept(p []byte, err error) (int, error) {
 		g.dead = true
 		return 0, io.EOF
 	}
-	n, bad := g.in.feed(p)
+	n, bad := g.in.Feed(p)
 	if bad != nil {
 		g.dead = true
 		return 0, bad
 	}
-	switch g.in.state {
-	case frameTunnel:
+	switch {
+	case g.in.Tunnel():
 		g.ahead = append([]byte(nil), p[n:]...) // out of net/http's buffer, which a tunnel does without
 		g.tunnel.Store(true)
-		g.in, g.out = framer{}, framer{}
-	case frameDone:
+		g.in, g.out = framing.Framer{}, framing.Framer{}
+	case g.in.Done():
 		g.waiting = false
-		if n < len(p) || g.in.doubtful || g.gate.held(g.Conn) {
+		if n < len(p) || g.in.Doubtful() || g.gate.held(g.Conn) {
 			g.dead = true
 			return n, io.EOF
 		}
@@ -130,21 +146,21 @@ func (g *guardConn) follow(p []byte) error {
 		return errGuardDead
 	}
 	for len(p) > 0 {
-		if g.out.state == frameDone {
+		if g.out.Done() {
 			// Either net/http took the response before for complete, or something came behind it that nobody has read yet.
 			if g.waiting || g.late.found() {
 				g.dead = true
 				return errGuardDead
 			}
-			g.out.begin(false)
-			g.in.begin(false)
+			g.out.Begin(false)
+			g.in.Begin(false)
 			g.waiting = true
 		}
-		n, err := g.out.feed(p)
+		n, err := g.out.Feed(p)
 		if err != nil {
 			return err
 		}
-		g.in.noBody = g.out.method == "HEAD"
+		g.in.NoBody(g.out.Head())
 		p = p[n:]
 	}
 	return nil

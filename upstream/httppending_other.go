@@ -2,6 +2,10 @@
 
 package upstream
 
+import "errors"
+
 const canPeek = false
 
 func peek(uintptr) bool { return false }
+
+func readNow(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }

@@ -16,3 +16,13 @@ func peek(fd uintptr) bool {
 		}
 	}
 }
+
+// readNow reads without waiting; EAGAIN is that there is nothing yet.
+func readNow(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := syscall.Read(int(fd), p)
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}

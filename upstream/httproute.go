@@ -156,7 +156,7 @@ func (h *HTTP) send(t *http.Transport, r *http.Request) (*http.Response, error) 
 		t.CloseIdleConnections()
 	}
 	if err == nil && len(res.TransferEncoding) > 0 {
-		delete(res.Header, lengthField) // it is overridden (RFC 9112 section 6.3); net/http leaves it in the response to a HEAD
+		delete(res.Header, "Content-Length") // it is overridden (RFC 9112 section 6.3); net/http leaves it in the response to a HEAD
 	}
 	return res, err
 }

@@ -47,6 +47,7 @@ type Handler struct {
 	streamTimeout   time.Duration
 	streamBuffers   *idleread.Buffers
 	place           *upstream.Place
+	succession      *succession
 	verbose         bool
 }
 
@@ -133,6 +134,9 @@ func (p *proxying) loop() error {
 			return p.clientGone()
 		}
 		p.retries++
+		if err := p.succeed(); err != nil {
+			return err
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package reverseproxy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"net/url"
 	"sync"
 
 	"golang.org/x/net/http/httpguts"
@@ -29,19 +31,27 @@ func (p *proxying) prepare() error {
 		return err
 	}
 	p.trace.Got1xxResponse = p.got1xx
-	out := in.WithContext(httptrace.WithClientTrace(in.Context(), &p.trace))
+	return p.copyRequest(httptrace.WithClientTrace(in.Context(), &p.trace), &p.location, p.room[:])
+}
+
+// copyRequest makes the outgoing copy, from nothing but the client's request and what was read of its body.
+func (p *proxying) copyRequest(ctx context.Context, location *url.URL, room []string) error {
+	in, before := p.in, p.out
+	out := in.WithContext(ctx)
 	p.out = out
-	p.location = *in.URL
-	p.location.Scheme, p.location.Host, p.location.User, p.location.Opaque = "", "", nil, ""
-	out.URL = &p.location
+	*location = *in.URL
+	location.Scheme, location.Host, location.User, location.Opaque = "", "", nil, ""
+	out.URL = location
 	out.RequestURI, out.Close = "", false
-	h := endToEnd(in.Header, p.room[:])
+	h := endToEnd(in.Header, room)
 	out.Header = h.fields
 	if err := p.translateConnect(); err != nil {
 		return err
 	}
 	p.h.ops.rewriteCopy(p)
-	if err := p.readBody(); err != nil {
+	if before != nil {
+		out.Body, out.ContentLength = nil, before.ContentLength // each attempt has a body of its own
+	} else if err := p.readBody(); err != nil {
 		return err
 	}
 	if in.TLS != nil && !in.TLS.HandshakeComplete {
@@ -58,6 +68,7 @@ func (p *proxying) prepare() error {
 	} else if !blocked(out.Header, "Via") {
 		h.set("Via", via(in.ProtoMajor, in.ProtoMinor))
 	}
+	p.base = nil
 	if p.h.ops.any() && p.h.retry.possible() {
 		p.base, p.baseHost = out.Header, out.Host
 	}

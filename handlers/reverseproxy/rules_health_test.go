@@ -85,32 +85,6 @@ func TestInitiallyDown(t *testing.T) {
 	})
 }
 
-// LB-9 and caddyserver/caddy #4442: an edit does not fail a request that waits for its next attempt. It goes on with the
-// upstreams that it began with; a request that comes after the edit has the new ones.
-func TestRequestWaitsAcrossAnEdit(t *testing.T) {
-	in(t, func(t *testing.T, w *world, f *fleet) {
-		config := func(upstream string) string {
-			return fmt.Sprintf(`{"upstreams":[{"dial":%q}],"load_balancing":{"try_duration":"10s","try_interval":"1s"}}`, upstream)
-		}
-		g := w.build(nil, config("a:1"))
-		ended := make(chan string, 1)
-		go func() { ended <- g.gets(1) }()
-		after(2500 * time.Millisecond)
-		next := w.build(g, config("b:1"))
-		f.set("b:1", says("b"))
-		after(2 * time.Second)
-		wantText(t, "a request after the edit", next.gets(1), "bx1")
-		if len(ended) > 0 {
-			t.Errorf("the edit ended the wait: %s", <-ended)
-		}
-		f.set("a:1", says("a"))
-		after(time.Second)
-		wantText(t, "the one that waited", <-ended, "ax1")
-		g.retire(next) // the engine does so when no request has the old one any more
-		next.end()
-	})
-}
-
 // caddyserver/caddy #4949: by the share of failures, and not by their number.
 func TestFailureRatio(t *testing.T) {
 	for _, tt := range []struct {

@@ -51,6 +51,7 @@ func compile(env *module.Env, c *Config) (handlers.Handler, error) {
 		streamTimeout:   time.Duration(c.StreamTimeout),
 		streamBuffers:   defaultStreamBuffers,
 		place:           env.State("place", func() any { return &upstream.Place{} }).(*upstream.Place),
+		succession:      env.SteadyState("succession", func() any { return &succession{} }).(*succession),
 		verbose:         c.VerboseLogs,
 		responses:       route.CompileResponses(c.HandleResponse),
 	}
@@ -101,7 +102,7 @@ func (h *Handler) read(c *Config) (problems schema.Problems) {
 // own hands over what has to be acquired: the hosts, and the end of the tunnels if they have one.
 func (h *Handler) own(env *module.Env, c *Config) {
 	env.Own(module.Acquired(h.acquire, h.release))
-	env.Own(standing{h.place, env.Node()})
+	env.Own(standing{h, env.Node()})
 	h.ownHealth(env)
 	if c.StreamCloseDelay > 0 {
 		h.tunnels = &tunnels{delay: time.Duration(c.StreamCloseDelay)}

@@ -7,17 +7,20 @@ import (
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
-// standing tells the place of the handler which node it is made from, as soon as it serves.
+// standing makes known, as soon as the handler serves, which node it is made from and whom it succeeds.
 type standing struct {
-	place *upstream.Place
-	node  *config.Node
+	handler *Handler
+	node    *config.Node
 }
 
 // Prepare implements [module.Resource].
 func (standing) Prepare() error { return nil }
 
 // Start implements [module.Resource].
-func (s standing) Start() { s.place.Move(s.node) }
+func (s standing) Start() {
+	s.handler.place.Move(s.node)
+	s.handler.succession.now.Store(s.handler)
+}
 
 // Close implements [module.Resource].
 func (standing) Close() {}

@@ -22,7 +22,7 @@ var floors = []struct {
 	folder string
 	floor  int
 }{
-	{"config", 0}, {"config/caddyfile", 0}, {"schema", 0}, {"storage", 0}, {"upstream", 1},
+	{"config", 0}, {"config/caddyfile", 0}, {"schema", 0}, {"storage", 0}, {"upstream", 1}, {"upstream/", 0}, {"internal/nameset", -1},
 	{"handlers/vars", 0}, {"server/wire", 0},
 	{"internal/seq", -1}, {"internal/netaddr", -1}, {"internal/urlpath", -1}, {"internal/fsys", -1}, {"internal/metrics", -1}, {"internal/events", -1},
 	{"internal/idleread", -1}, {"internal/http2connect", -1}, {"internal/memory", 1}, {"internal/porttest", -1}, {"internal/", 9},

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -28,7 +29,8 @@ type conn struct {
 	srv  *Server
 	id   *Conn
 	core *core
-	h2   bool // serves HTTP/2: deadlines for reading are those of its streams
+	h2   bool                 // serves HTTP/2: deadlines for reading are those of its streams
+	tls  *tls.ConnectionState // nil in clear text
 
 	set         atomic.Pointer[Settings] // of the current request
 	passthrough atomic.Bool              // hijacked: nothing is watched any more

@@ -46,9 +46,9 @@ func (o *opened) LocalAddr() net.Addr { return o.local }
 func (o *opened) RemoteAddr() net.Addr { return o.remote }
 
 // open lets the openers read and serves what follows.
-func (s *Server) open(c *conn, openers []Opener) {
+func (s *Server) open(c *conn, set *Settings) {
 	o := &opened{Conn: c.raw, local: c.id.local, remote: c.id.remote}
-	for _, opener := range openers {
+	for _, opener := range set.Openers {
 		found, err := opener.Open(o)
 		if err != nil {
 			if s.opt.ErrorLog != nil && !c.closed.Load() {
@@ -65,9 +65,20 @@ func (s *Server) open(c *conn, openers []Opener) {
 			o.remote = found.Remote
 		}
 	}
-	c.id.local, c.id.remote, c.replay = o.local, o.remote, o.rest
+	c.id.local, c.id.remote = o.local, o.remote
+	if set.TLS != nil {
+		s.secure(c, o.rest)
+		return
+	}
+	s.begin(c, o.rest)
+}
+
+// begin serves HTTP/1, or HTTP/2 with prior knowledge, on a connection of which
+// the beginning was read.
+func (s *Server) begin(c *conn, beginning []byte) {
 	c.mu.Lock()
-	c.got = len(c.replay) > 0
+	c.replay = beginning
+	c.got = len(beginning) > 0
 	c.mu.Unlock()
 	_ = c.core.Serve(&once{c: c})
 	s.mu.Lock()

@@ -91,8 +91,11 @@ func (s *Server) Serve(raw net.Conn) {
 		raw.Close()
 		return
 	}
-	if len(set.Openers) > 0 {
-		go s.open(c, set.Openers)
+	s.mu.Lock()
+	s.accepted++
+	s.mu.Unlock()
+	if len(set.Openers) > 0 || set.TLS != nil {
+		go s.open(c, set)
 		return
 	}
 	c.core.Serve(&once{c: c})
@@ -104,9 +107,6 @@ func (s *Server) track(c *conn, key coreKey) bool {
 	defer s.mu.Unlock()
 	if s.closed {
 		return false
-	}
-	if !key.h2 {
-		s.accepted++
 	}
 	s.conns[c] = struct{}{}
 	c.core = s.coreFor(key)
@@ -141,11 +141,19 @@ func (s *Server) checkEmpty() {
 
 // upgrade serves HTTP/2 on a connection whose preface was read.
 func (s *Server) upgrade(old *conn) {
-	c := &conn{raw: old.raw, srv: s, id: old.id, h2: true, replay: old.replay}
+	s.succeed(old, &conn{raw: old.raw, srv: s, id: old.id, h2: true, replay: old.replay})
+}
+
+// succeed serves c, which is what has become of another connection.
+func (s *Server) succeed(old, c *conn) {
 	set := s.opt.Settings()
 	c.set.Store(set)
-	if !s.track(c, coreKey{h2: true, maxHeader: set.maxHeader(), idle: max(set.IdleTimeout, 0)}) {
-		old.raw.Close()
+	key := coreKey{maxHeader: set.maxHeader()}
+	if c.h2 {
+		key.h2, key.idle = true, max(set.IdleTimeout, 0)
+	}
+	if !s.track(c, key) {
+		c.raw.Close()
 	} else {
 		o := &once{c: c}
 		if c.core.Serve(o); o.c != nil { // the server drains since now
@@ -194,6 +202,9 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	c := r.Context().Value(connKey{}).(*conn)
 	c.id.requests.Add(1)
+	if c.tls != nil {
+		r.TLS = c.tls
+	}
 	if c.h2 {
 		serveStream(s.opt.Settings(), s.opt.Handler, w, r)
 		return

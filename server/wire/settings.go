@@ -50,7 +50,10 @@ type Settings struct {
 	// Openers read what stands before HTTP on a connection, in their order. A
 	// connection keeps those that it began with.
 	Openers []Opener
-	// Protocols are what clients may speak. A connection keeps those that it
+	// TLS is how the listener speaks TLS, behind the openers; nil is clear text. A
+	// connection keeps what it began with.
+	TLS *TLS
+	// Protocols are what clients may speak in clear text. A connection keeps those that it
 	// began with.
 	Protocols Protocols
 }

@@ -1,4 +1,5 @@
-package upstream
+// Package framing finds out where the messages of an HTTP/1 connection end, from what passes by.
+package framing
 
 import (
 	"bytes"
@@ -7,11 +8,11 @@ import (
 	"strconv"
 )
 
-// framer follows one direction of an HTTP/1 connection and knows where each message ends. It frames as net/http does
+// Framer follows one direction of an HTTP/1 connection and knows where each message ends. It frames as net/http does
 // (RFC 9112 section 6), so that the two never disagree; what net/http refuses by itself is left to it.
-type framer struct {
+type Framer struct {
 	response bool
-	state    frameState
+	state    state
 	noBody   bool // of a response: the request was a HEAD
 	left     uint64
 	line     []byte // the beginning of a line whose end has not come yet
@@ -28,19 +29,19 @@ type framer struct {
 	options  connectionOptions
 }
 
-type frameState uint8
+type state uint8
 
 const (
-	frameDone       frameState = iota // between messages
-	frameStart                        // in the first line
-	frameFields                       // in the fields
-	frameFixed                        // in a body of known length
-	frameChunkSize                    // in the line before a chunk
-	frameChunk                        // in a chunk
-	frameChunkEnd                     // in the CR LF after a chunk
-	frameTrailer                      // in the fields after the last chunk
-	frameUntilClose                   // in a body that the end of the connection ends
-	frameTunnel                       // no HTTP any more
+	done         state = iota // between messages
+	inStart                   // in the first line
+	inFields                  // in the fields
+	inFixed                   // in a body of known length
+	inChunkSize               // in the line before a chunk
+	inChunk                   // in a chunk
+	inChunkEnd                // in the CR LF after a chunk
+	inTrailer                 // in the fields after the last chunk
+	inUntilClose              // in a body that the end of the connection ends
+	tunnel                    // no HTTP any more
 )
 
 // maxDigits is more than the largest length has.
@@ -55,22 +56,41 @@ var (
 	errLengths = errors.New("message cannot contain multiple Content-Length fields that differ")
 )
 
-// begin starts the next message.
-func (f *framer) begin(noBody bool) {
-	*f = framer{response: f.response, state: frameStart, noBody: noBody, line: f.line[:0], length: -1}
+// NewFramer returns the framer of one direction, between messages.
+func NewFramer(response bool) Framer { return Framer{response: response} }
+
+// Done reports whether a message has ended and the next has not begun.
+func (f *Framer) Done() bool { return f.state == done }
+
+// Tunnel reports whether what follows is no HTTP any more.
+func (f *Framer) Tunnel() bool { return f.state == tunnel }
+
+// Doubtful reports whether the connection has to end with the message although net/http does not know that: it is framed in
+// two ways, or says so where net/http was not shown it.
+func (f *Framer) Doubtful() bool { return f.doubtful }
+
+// Head reports whether the request that was begun last is a HEAD.
+func (f *Framer) Head() bool { return f.method == "HEAD" }
+
+// NoBody says that the response has no body whatever it says: its request is a HEAD.
+func (f *Framer) NoBody(yes bool) { f.noBody = yes }
+
+// Begin starts the next message.
+func (f *Framer) Begin(noBody bool) {
+	*f = Framer{response: f.response, state: inStart, noBody: noBody, line: f.line[:0], length: -1}
 }
 
-// feed takes what was sent next and returns how much of it belongs to the message; the message has ended there if the
-// state is frameDone.
+// Feed takes what was sent next and returns how much of it belongs to the message; the message has ended there if the
+// state is done.
 //
 // In a response it may change p: see connectionOptions.
-func (f *framer) feed(p []byte) (n int, err error) {
+func (f *Framer) Feed(p []byte) (n int, err error) {
 	f.options.earlier = nil // not in p
-	for n < len(p) && f.state != frameDone {
+	for n < len(p) && f.state != done {
 		switch f.state {
-		case frameUntilClose, frameTunnel:
+		case inUntilClose, tunnel:
 			return len(p), nil
-		case frameFixed, frameChunk:
+		case inFixed, inChunk:
 			k := min(f.left, uint64(len(p)-n))
 			n += int(k)
 			if f.left -= k; f.left == 0 {
@@ -81,7 +101,7 @@ func (f *framer) feed(p []byte) (n int, err error) {
 			if err != nil {
 				return n, err
 			}
-			if f.state == frameTunnel {
+			if f.state == tunnel {
 				return n + k, nil
 			}
 			n += k
@@ -90,16 +110,16 @@ func (f *framer) feed(p []byte) (n int, err error) {
 	return n, nil
 }
 
-func (f *framer) afterBytes() {
-	if f.state == frameFixed {
-		f.state = frameDone
+func (f *Framer) afterBytes() {
+	if f.state == inFixed {
+		f.state = done
 	} else {
-		f.state = frameChunkEnd
+		f.state = inChunkEnd
 	}
 }
 
 // feedLine takes a line, or what there is of it.
-func (f *framer) feedLine(p []byte) (int, error) {
+func (f *Framer) feedLine(p []byte) (int, error) {
 	end := bytes.IndexByte(p, '\n')
 	if end < 0 {
 		keep := min(len(p), maxKept-len(f.line))
@@ -126,35 +146,35 @@ func (f *framer) feedLine(p []byte) (int, error) {
 	return end + 1, err
 }
 
-func (f *framer) takeLine(line []byte, crlf bool) error {
+func (f *Framer) takeLine(line []byte, crlf bool) error {
 	switch f.state {
-	case frameStart:
-		f.state = frameFields
+	case inStart:
+		f.state = inFields
 		return f.takeStart(line)
-	case frameFields:
+	case inFields:
 		if len(line) == 0 {
 			return f.endHead()
 		}
 		return f.takeField(line)
-	case frameChunkSize:
+	case inChunkSize:
 		if !crlf {
 			return errChunk
 		}
 		return f.takeSize(line)
-	case frameChunkEnd:
+	case inChunkEnd:
 		if !crlf || len(line) > 0 || f.cut {
 			return errChunk
 		}
-		f.state = frameChunkSize
-	case frameTrailer:
+		f.state = inChunkSize
+	case inTrailer:
 		if len(line) == 0 {
-			f.state = frameDone
+			f.state = done
 		}
 	}
 	return nil
 }
 
-func (f *framer) takeStart(line []byte) error {
+func (f *Framer) takeStart(line []byte) error {
 	if !f.response {
 		if bytes.HasPrefix(line, []byte("HEAD ")) {
 			f.method = "HEAD"
@@ -180,7 +200,7 @@ const (
 	encodingField = "Transfer-Encoding"
 )
 
-func (f *framer) takeField(line []byte) error {
+func (f *Framer) takeField(line []byte) error {
 	switch line[0] {
 	case ' ', '\t': // belongs to the field before (RFC 9112 section 5.2)
 		if f.framing {
@@ -220,7 +240,7 @@ func valueOf(line []byte, name string) ([]byte, bool) {
 	return nil, false
 }
 
-func (f *framer) takeLength(value []byte) error {
+func (f *Framer) takeLength(value []byte) error {
 	n, err := strconv.ParseUint(string(value), 10, 63)
 	if err != nil || f.cut || len(value) > maxDigits {
 		return fmt.Errorf("bad Content-Length %q", value[:min(len(value), 64)])
@@ -232,7 +252,7 @@ func (f *framer) takeLength(value []byte) error {
 	return nil
 }
 
-func (f *framer) takeEncoding(value []byte) error {
+func (f *Framer) takeEncoding(value []byte) error {
 	if f.chunked || f.cut || !bytes.EqualFold(value, []byte("chunked")) {
 		return fmt.Errorf("unsupported transfer encoding: %q", value[:min(len(value), 64)])
 	}
@@ -244,36 +264,36 @@ func (f *framer) takeEncoding(value []byte) error {
 }
 
 // endHead decides where the message ends.
-func (f *framer) endHead() error {
+func (f *Framer) endHead() error {
 	f.doubtful = f.chunked && f.length >= 0 || f.options.hidden
 	if f.response {
 		switch {
 		case f.status == 101:
-			f.state = frameTunnel
+			f.state = tunnel
 			return nil
 		case f.status < 200: // the final response follows
-			f.begin(f.noBody)
+			f.Begin(f.noBody)
 			return nil
 		case f.noBody, f.status == 204, f.status == 304:
-			f.state = frameDone
+			f.state = done
 			return nil
 		}
 	}
 	switch {
 	case f.chunked:
-		f.state = frameChunkSize
+		f.state = inChunkSize
 	case f.length > 0:
-		f.state, f.left = frameFixed, uint64(f.length)
+		f.state, f.left = inFixed, uint64(f.length)
 	case f.length < 0 && f.response:
-		f.state = frameUntilClose
+		f.state = inUntilClose
 	default:
-		f.state = frameDone
+		f.state = done
 	}
 	return nil
 }
 
 // takeSize reads the line before a chunk. Extensions are skipped (RFC 9112 section 7.1.1).
-func (f *framer) takeSize(line []byte) error {
+func (f *Framer) takeSize(line []byte) error {
 	digits := 0
 	var n uint64
 	for ; digits < len(line); digits++ {
@@ -288,10 +308,10 @@ func (f *framer) takeSize(line []byte) error {
 		return errChunk
 	}
 	if n == 0 {
-		f.state = frameTrailer
+		f.state = inTrailer
 		return nil
 	}
-	f.state, f.left = frameChunk, n
+	f.state, f.left = inChunk, n
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package upstream
+package framing
 
 import (
 	"strings"
@@ -24,11 +24,11 @@ func TestConnectionOptions(t *testing.T) {
 		{"X-Connection: X-A, close\r\n", "X-Connection: X-A, close\r\n", false},
 	} {
 		const start, rest = "HTTP/1.1 200 OK\r\n", "Content-Length: 2\r\n\r\nok"
-		f := framer{response: true}
-		f.begin(false)
+		f := Framer{response: true}
+		f.Begin(false)
 		p := []byte(start + tt.head + rest)
-		n, err := f.feed(p)
-		if got := string(p); n != len(p) || err != nil || got != start+tt.want+rest || f.state != frameDone || f.doubtful != tt.ends {
+		n, err := f.Feed(p)
+		if got := string(p); n != len(p) || err != nil || got != start+tt.want+rest || f.state != done || f.doubtful != tt.ends {
 			t.Errorf("%q: %d, %v, %q, ends %v", tt.head, n, err, got, f.doubtful)
 		}
 	}
@@ -39,15 +39,15 @@ func TestConnectionOptionsInPieces(t *testing.T) {
 	const text = "HTTP/1.1 200 OK\r\nConnection: X-A, close\r\nX-A: 1\r\nContent-Length: 0\r\n\r\n"
 	last := strings.Index(text, "close") + len("close")
 	for i := range len(text) {
-		f := framer{response: true}
-		f.begin(false)
+		f := Framer{response: true}
+		f.Begin(false)
 		p := []byte(text)
-		a, err := f.feed(p[:i])
+		a, err := f.Feed(p[:i])
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := f.feed(p[i:])
-		if err != nil || a+b != len(p) || f.state != frameDone || !f.doubtful {
+		b, err := f.Feed(p[i:])
+		if err != nil || a+b != len(p) || f.state != done || !f.doubtful {
 			t.Errorf("cut at %d: %d+%d, %v, ends %v", i, a, b, err, f.doubtful)
 		}
 		inLine := i >= last && i < strings.Index(text, "\r\nX-A: 1")+2
@@ -55,10 +55,10 @@ func TestConnectionOptionsInPieces(t *testing.T) {
 			t.Errorf("cut at %d: net/http sees %q", i, p)
 		}
 	}
-	old := framer{response: true}
-	old.begin(false)
+	old := Framer{response: true}
+	old.Begin(false)
 	p := []byte("HTTP/1.0 200 OK\r\nConnection: X-A, close\r\n\r\n")
-	if old.feed(p); !strings.Contains(string(p), "close") { // net/http drops nothing there
+	if old.Feed(p); !strings.Contains(string(p), "close") { // net/http drops nothing there
 		t.Errorf("HTTP/1.0: %q", p)
 	}
 }
