@@ -217,7 +217,7 @@ func (s *Server) wantsHTTPS(app *App) string {
 	if onlyHTTPS {
 		return fmt.Sprintf("it listens on the HTTPS port %d only", app.httpsPort)
 	}
-	for name := range s.routes.HostNames() {
+	for name := range s.routes.Hosts().All() {
 		if !slices.Contains(s.https.Skip, name) {
 			return fmt.Sprintf("it has a route for host %q", name)
 		}

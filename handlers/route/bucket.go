@@ -184,3 +184,19 @@ func (p *paths) candidates(path string, dst []bucket) []bucket {
 	})
 	return dst
 }
+
+// each calls f for each entry, for some more than once.
+func (p *paths) each(f func(e *entry)) {
+	visit := func(_ []byte, b bucket) bool {
+		for _, e := range b {
+			f(e)
+		}
+		return false
+	}
+	visit(nil, p.all)
+	visit(nil, p.rest)
+	if p.exact != nil {
+		p.exact.Root().Walk(visit)
+		p.under.Root().Walk(visit)
+	}
+}

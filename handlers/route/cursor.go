@@ -2,6 +2,7 @@ package route
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/sluiceproxy/sluice/handlers"
@@ -104,6 +105,21 @@ func (c *cursor) following(r *http.Request, last *entry) *entry {
 	for _, b := range c.buckets {
 		if e := b.after(label); e != nil && (best == nil || e.label < best.label) {
 			best = e
+		}
+	}
+	if c.list.overlays != nil {
+		return c.overlay(last, label, best)
+	}
+	return best
+}
+
+// overlay returns the route that is laid over the list between last, which has a label, and best, the next one of the list;
+// or else best.
+func (c *cursor) overlay(last *entry, label int64, best *entry) *entry {
+	for i, o := range c.list.overlays {
+		passed := slices.Index(c.list.overlays, last) >= i || label > o.label
+		if !passed && (best == nil || best.label > o.label) {
+			return o
 		}
 	}
 	return best

@@ -144,28 +144,16 @@ func pathKeys(patterns []handlers.PathPattern) []key {
 	return keys
 }
 
-// unfiled is the host patterns of a route that are no keys of the index: with
-// several wildcards, or with placeholders.
-func (r *Route) unfiled() []string {
+// hosts is the host patterns that the matchers of a route name.
+func (r *Route) hosts() []string {
 	var out []string
 	for _, set := range r.sets {
 		for _, m := range set {
-			h, ok := m.(handlers.HostMatcher)
-			if !ok {
-				continue
-			}
-			patterns, _ := h.Hosts()
-			for _, p := range patterns {
-				if !r.files(p) {
-					out = append(out, p)
-				}
+			if h, ok := m.(handlers.HostMatcher); ok {
+				patterns, _ := h.Hosts()
+				out = append(out, patterns...)
 			}
 		}
 	}
 	return out
-}
-
-func (r *Route) files(pattern string) bool {
-	k := hostKeys([]string{pattern})[0]
-	return slices.ContainsFunc(r.keys, func(f key) bool { return f.hostKind == k.hostKind && f.host == k.host && k.hostKind != anyHost })
 }

@@ -2,7 +2,7 @@ package route
 
 import (
 	"cmp"
-	"iter"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/internal/nameset"
 )
 
 // List is a compiled list of routes. It is immutable, shares its structure with
@@ -19,10 +20,12 @@ type List struct {
 	exact *iradix.Tree[*paths]
 	wild  *iradix.Tree[*paths]
 	any   *paths
-	names *iradix.Tree[int] // host patterns that are not in the index, counted
+	hosts nameset.Set // the host patterns of all routes
 	n     int
 	// single, when set, is the only route: there is no index.
 	single *entry
+	// overlays are routes that the document does not have, in order.
+	overlays []*entry
 }
 
 // NewList makes a list of routes, as a document with these routes would.
@@ -42,44 +45,56 @@ func (l *List) Len() int {
 	return l.n
 }
 
-// HostNames iterates over the host patterns that the routes of the list name,
-// each once, in no particular order.
-func (l *List) HostNames() iter.Seq[string] {
-	return func(yield func(string) bool) {
-		if l == nil {
-			return
-		}
-		more := true
-		visit := func(prefix string) func([]byte, *paths) bool {
-			return func(host []byte, _ *paths) bool { more = yield(prefix + string(host)); return !more }
-		}
-		l.exact.Root().Walk(visit(""))
-		if more {
-			l.wild.Root().Walk(visit("*."))
-		}
-		if more {
-			l.names.Root().Walk(func(host []byte, _ int) bool { return !yield(string(host)) })
-		}
+// Overlaid returns the list with two routes that are not in the document: one right behind the last route that names a
+// host, or before all if none does, and one at the end. The cost is that of looking at all routes.
+func (l *List) Overlaid(behindHosts, last *Route) *List {
+	out := &List{}
+	if l != nil {
+		*out = *l
+	} else {
+		out.exact, out.wild = iradix.New[*paths](), iradix.New[*paths]()
 	}
+	out.overlays = []*entry{{out.lastHost(), behindHosts}, {math.MaxInt64, last}}
+	return out
+}
+
+// lastHost is the label of the last route that names a host.
+func (l *List) lastHost() int64 {
+	label := int64(math.MinInt64)
+	see := func(_ []byte, p *paths) bool {
+		p.each(func(e *entry) { label = max(label, e.label) })
+		return false
+	}
+	l.exact.Root().Walk(see)
+	l.wild.Root().Walk(see)
+	if l.any != nil {
+		l.any.each(func(e *entry) {
+			if len(e.route.hosts()) > 0 {
+				label = max(label, e.label)
+			}
+		})
+	}
+	return label
+}
+
+// Hosts is the host patterns that the routes of the list name, as they are written.
+func (l *List) Hosts() nameset.Set {
+	if l == nil {
+		return nameset.Set{}
+	}
+	return l.hosts
 }
 
 // HasHost reports whether a route of the list names the host, given in lower
 // case, as it is: without wildcards or placeholders.
 func (l *List) HasHost(name string) bool {
-	if l == nil || strings.ContainsAny(name, "*{") {
-		return false
-	}
-	if _, ok := l.exact.Get([]byte(name)); ok {
-		return true
-	}
-	_, ok := l.names.Get([]byte(name))
-	return ok
+	return l != nil && !strings.ContainsAny(name, "*{") && l.hosts.Has(name)
 }
 
 // update derives the next list. It does not change l.
 func (l *List) update(d module.Delta[*Route]) *List {
 	if l == nil || d.Reset {
-		l = &List{exact: iradix.New[*paths](), wild: iradix.New[*paths](), names: iradix.New[int]()}
+		l = &List{exact: iradix.New[*paths](), wild: iradix.New[*paths]()}
 	}
 	removed, added := entries(d.Removed), entries(d.Added)
 	out := &List{n: l.n + len(added) - len(removed)}
@@ -90,7 +105,7 @@ func (l *List) update(d module.Delta[*Route]) *List {
 	if len(gone.any)+len(came.any) > 0 {
 		out.any = l.any.with(anyHost, "", gone.any, came.any)
 	}
-	out.names = recount(l.names, removed, added)
+	out.hosts = recount(l.hosts, removed, added)
 	return out
 }
 
@@ -150,34 +165,25 @@ func rehost(tree *iradix.Tree[*paths], kind hostKind, gone, came map[string][]fi
 	return txn.Commit()
 }
 
-func recount(names *iradix.Tree[int], removed, added bucket) *iradix.Tree[int] {
+func recount(hosts nameset.Set, removed, added bucket) nameset.Set {
 	delta := map[string]int{}
 	for _, e := range removed {
-		for _, h := range e.route.unfiled() {
+		for _, h := range e.route.hosts() {
 			delta[h]--
 		}
 	}
 	for _, e := range added {
-		for _, h := range e.route.unfiled() {
+		for _, h := range e.route.hosts() {
 			delta[h]++
 		}
 	}
-	if len(delta) == 0 {
-		return names
+	if hosts.Len() == 0 {
+		return nameset.Of(delta)
 	}
-	txn := names.Txn()
 	for name, d := range delta {
-		if d == 0 {
-			continue
-		}
-		n, _ := txn.Get([]byte(name))
-		if n+d > 0 {
-			txn.Insert([]byte(name), n+d)
-		} else {
-			txn.Delete([]byte(name))
-		}
+		hosts = hosts.Add(name, d)
 	}
-	return txn.Commit()
+	return hosts
 }
 
 // candidates finds the buckets in which a route for this host and path may be.

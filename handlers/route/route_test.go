@@ -327,3 +327,42 @@ type discard struct{}
 func (discard) Header() http.Header         { return nil }
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func (discard) WriteHeader(int)             {}
+
+// Two routes that are laid over a list run behind the last route that names a host, and at the end; the list stays as it was.
+func TestOverlays(t *testing.T) {
+	host := func(h string) *Route { return rt(add(h)).on(matcherSet{names{h}}) }
+	for _, tt := range []struct {
+		routes []*Route
+		want   string // for a.test
+	}{
+		{nil, "< >"},
+		{[]*Route{rt(add("1"))}, "< 1 >"},
+		{[]*Route{host("a.test")}, "a.test < >"},
+		{[]*Route{host("a.test"), rt(add("1"))}, "a.test < 1 >"},
+		{[]*Route{rt(add("1")), host("b.test"), rt(add("2"))}, "1 < 2 >"},
+		{[]*Route{rt(add("1")), host("*.x.test"), rt(add("2")), host("a.test"), rt(add("3")), rt(add("4"))}, "1 2 a.test < 3 4 >"},
+	} {
+		l := NewList(tt.routes...)
+		laid := l.Overlaid(rt(add("<")), rt(add(">")))
+		plain := strings.NewReplacer("< ", "", ">", "").Replace(tt.want)
+		for of, want := range map[*List]string{laid: tt.want, l: strings.TrimSpace(plain)} {
+			rec, err := run(of, httptest.NewRequest("GET", "http://a.test/", nil))
+			if got := strings.Join(rec.Header()["X"], " "); err != nil || got != want {
+				t.Errorf("%d routes: %q, %v; want %q", len(tt.routes), got, err, want)
+			}
+		}
+	}
+	var none *List
+	rec, err := run(none.Overlaid(rt(add("<")), rt(add(">"))), httptest.NewRequest("GET", "/", nil))
+	if got := strings.Join(rec.Header()["X"], " "); err != nil || got != "< >" {
+		t.Errorf("over nothing: %q, %v", got, err)
+	}
+	many := make([]*Route, 40)
+	for i := range many {
+		many[i] = rt(add("p")).on(matcherSet{names{"a.test"}, under{fmt.Sprint("/", i)}})
+	}
+	rec, err = run(NewList(append(many, rt(add("end")))...).Overlaid(rt(add("<")), rt(add(">"))), httptest.NewRequest("GET", "http://a.test/7", nil))
+	if got := strings.Join(rec.Header()["X"], " "); err != nil || got != "p < end >" {
+		t.Errorf("over a split host: %q, %v", got, err)
+	}
+}

@@ -5,6 +5,8 @@ package nameset
 import (
 	"hash/maphash"
 	"iter"
+	"maps"
+	"slices"
 )
 
 // seed is one for the process, so that equal sets have equal shapes.
@@ -34,6 +36,35 @@ func (n *node) with(left, right *node) *node {
 		return n
 	}
 	return &node{n.name, n.priority, n.count, 1 + left.len() + right.len(), left, right}
+}
+
+// Of returns the set of names that are there as often as counts says.
+func Of(counts map[string]int) Set {
+	var spine []*node // from the root down to the right
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		if counts[name] <= 0 {
+			continue
+		}
+		n := &node{name: name, priority: maphash.String(seed, name), count: counts[name]}
+		var under *node
+		for len(spine) > 0 && above(n, spine[len(spine)-1]) {
+			under = spine[len(spine)-1]
+			under.size = 1 + under.left.len() + under.right.len()
+			spine = spine[:len(spine)-1]
+		}
+		n.left = under
+		if len(spine) > 0 {
+			spine[len(spine)-1].right = n
+		}
+		spine = append(spine, n)
+	}
+	for _, n := range slices.Backward(spine) {
+		n.size = 1 + n.left.len() + n.right.len()
+	}
+	if len(spine) == 0 {
+		return Set{}
+	}
+	return Set{spine[0]}
 }
 
 // Len is how many different names the set has.

@@ -34,6 +34,12 @@ func TestSetIsAMapOfCounts(t *testing.T) {
 		}
 	}
 	for i, a := range versions {
+		same := true
+		made := Of(models[i])
+		Diff(a, made, func(string) { same = false }, func(string) { same = false })
+		if !same || made.Len() != a.Len() || !slices.Equal(collect(made), collect(a)) || shape(made.root) != shape(a.root) {
+			t.Fatalf("version %d made at once differs", i)
+		}
 		if got := collect(a); !slices.IsSorted(got) || len(got) != len(models[i]) {
 			t.Fatalf("version %d changed: %v", i, got)
 		}
@@ -55,6 +61,14 @@ func TestSetIsAMapOfCounts(t *testing.T) {
 			}
 		}
 	}
+}
+
+// shape is the structure of a tree, sizes and counts included.
+func shape(n *node) string {
+	if n == nil {
+		return "."
+	}
+	return fmt.Sprint("(", shape(n.left), n.name, n.size, n.count, shape(n.right), ")")
 }
 
 func TestMax(t *testing.T) {

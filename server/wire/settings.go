@@ -50,6 +50,9 @@ type Settings struct {
 	// Openers read what stands before HTTP on a connection, in their order. A
 	// connection keeps those that it began with.
 	Openers []Opener
+	// EarlyData lets HTTP/3 requests come before the handshake is complete, so that
+	// they may be replayed (RFC 8470).
+	EarlyData bool
 	// TLS is how the listener speaks TLS, behind the openers; nil is clear text. A
 	// connection keeps what it began with.
 	TLS *TLS

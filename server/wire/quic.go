@@ -1,0 +1,202 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"golang.org/x/time/rate"
+)
+
+// QUICOptions describe a QUIC.
+type QUICOptions struct {
+	// Handler serves every request. Required.
+	Handler http.Handler
+	// Settings returns what holds now; its TLS is what handshakes begin with. It is
+	// called for each connection and for each request. Required.
+	Settings func() *Settings
+	// ErrorLog takes what goes wrong; nil is the standard logger.
+	ErrorLog *log.Logger
+	// Listener is what Conn.Listener returns.
+	Listener any
+}
+
+// QUIC serves HTTP/3 on one UDP socket, which outlives every edit that keeps its
+// address.
+type QUIC struct {
+	opt       QUICOptions
+	transport *quic.Transport
+	listener  *quic.EarlyListener
+	done      chan struct{} // closed when no connection is taken any more
+
+	mu       sync.Mutex
+	cores    map[coreKey]*http3.Server
+	draining bool
+	open     int
+	accepted uint64
+}
+
+// handshakesUnvalidated is how many connections a second may begin before their
+// addresses have to be proven (RFC 9000, section 8.1.2).
+const handshakesUnvalidated = 1000
+
+// NewQUIC serves HTTP/3 on conn, which it closes in the end.
+func NewQUIC(conn net.PacketConn, o QUICOptions) (*QUIC, error) {
+	limit := rate.NewLimiter(handshakesUnvalidated, handshakesUnvalidated)
+	q := &QUIC{
+		opt: o, cores: map[coreKey]*http3.Server{}, done: make(chan struct{}),
+		transport: &quic.Transport{Conn: conn, VerifySourceAddress: func(net.Addr) bool { return !limit.Allow() }},
+	}
+	entry := &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		set := o.Settings()
+		if set.TLS == nil {
+			return nil, errors.New("the address speaks no TLS any more")
+		}
+		if set.TLS.Config.GetConfigForClient == nil {
+			return set.TLS.Config, nil
+		}
+		return set.TLS.Config.GetConfigForClient(hello)
+	}}
+	ln, err := q.transport.ListenEarly(http3.ConfigureTLSConfig(entry), &quic.Config{
+		GetConfigForClient: func(*quic.ClientInfo) (*quic.Config, error) { return quicConfig(o.Settings()), nil },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("serving QUIC on %s: %w", conn.LocalAddr(), err)
+	}
+	q.listener = ln
+	go q.accept()
+	return q, nil
+}
+
+// quicConfig is the settings of a connection that begins now.
+func quicConfig(set *Settings) *quic.Config {
+	idle := set.IdleTimeout
+	if idle <= 0 {
+		idle = never
+	}
+	return &quic.Config{HandshakeIdleTimeout: max(set.ReadHeaderTimeout, 0), MaxIdleTimeout: idle, Allow0RTT: set.EarlyData}
+}
+
+// accept hands connections to the core that their settings ask for.
+func (q *QUIC) accept() {
+	defer close(q.done)
+	for {
+		c, err := q.listener.Accept(context.Background())
+		if err != nil {
+			return
+		}
+		core := q.coreFor(q.opt.Settings())
+		if core == nil {
+			_ = c.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
+			continue
+		}
+		go func() {
+			defer q.left()
+			if err := core.ServeQUICConn(c); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				q.logf("http: HTTP/3 connection from %s: %v", c.RemoteAddr(), err)
+			}
+		}()
+	}
+}
+
+func (q *QUIC) logf(format string, args ...any) {
+	var idle *quic.IdleTimeoutError
+	var app *quic.ApplicationError
+	for _, a := range args { // these are how connections end
+		if err, ok := a.(error); ok && (errors.As(err, &idle) || errors.As(err, &app)) {
+			return
+		}
+	}
+	if q.opt.ErrorLog != nil {
+		q.opt.ErrorLog.Printf(format, args...)
+	}
+}
+
+// coreFor returns the server of connections that begin now; nil while none is
+// taken.
+func (q *QUIC) coreFor(set *Settings) *http3.Server {
+	key := coreKey{maxHeader: set.maxHeader(), idle: max(set.IdleTimeout, 0)}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.draining {
+		return nil
+	}
+	q.open++
+	q.accepted++
+	if k := q.cores[key]; k != nil {
+		return k
+	}
+	k := &http3.Server{
+		Handler: http.HandlerFunc(q.serveHTTP), MaxHeaderBytes: key.maxHeader, IdleTimeout: key.idle, ConnContext: q.connContext,
+	}
+	q.cores[key] = k
+	return k
+}
+
+func (q *QUIC) left() {
+	q.mu.Lock()
+	q.open--
+	q.mu.Unlock()
+}
+
+func (q *QUIC) connContext(ctx context.Context, c *quic.Conn) context.Context {
+	id := &Conn{local: c.LocalAddr(), remote: c.RemoteAddr(), listener: q.opt.Listener, accepted: time.Now()}
+	return context.WithValue(ctx, connKey{}, &conn{id: id, h2: true})
+}
+
+func (q *QUIC) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if c, ok := r.Context().Value(connKey{}).(*conn); ok {
+		c.id.requests.Add(1)
+	}
+	serveStream(q.opt.Settings(), q.opt.Handler, w, r)
+}
+
+// Drain takes no more connections, tells clients to go away, and returns when
+// the running requests have ended. After grace, or when ctx ends, what is left
+// is cut; a grace of 0 waits as long as it takes.
+func (q *QUIC) Drain(ctx context.Context, grace time.Duration) error {
+	q.mu.Lock()
+	q.draining = true
+	cores := make([]*http3.Server, 0, len(q.cores))
+	for _, k := range q.cores {
+		cores = append(cores, k)
+	}
+	q.mu.Unlock()
+	if grace > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, grace)
+		defer cancel()
+	}
+	errs := make([]error, len(cores))
+	var wg sync.WaitGroup
+	for i, k := range cores {
+		wg.Go(func() { errs[i] = k.Shutdown(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errors.Join(errs...), q.Close())
+}
+
+// Close cuts every connection and closes the socket.
+func (q *QUIC) Close() error {
+	q.mu.Lock()
+	q.draining = true
+	q.mu.Unlock()
+	err := errors.Join(q.listener.Close(), q.transport.Close(), q.transport.Conn.Close())
+	<-q.done
+	return err
+}
+
+// Stats counts the connections.
+func (q *QUIC) Stats() Stats {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return Stats{Open: q.open, Accepted: q.accepted}
+}
