@@ -1,0 +1,144 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/sluiceproxy/sluice/internal/netaddr"
+)
+
+// Packets holds the process's UDP sockets. An address that the old and the new generation want keeps its very socket, so
+// that QUIC connections live through every edit. Safe for concurrent use; plans are made one after the other.
+type Packets struct {
+	mu     sync.Mutex
+	open   map[string]*Packet
+	listen func(ctx context.Context, network, address string) (net.PacketConn, error)
+}
+
+// Packet is one UDP socket.
+type Packet struct {
+	// Addr is the address as it was asked for.
+	Addr netaddr.Addr
+	// Conn is the socket. Whoever is given it by [PacketPlan.Commit] closes it.
+	Conn net.PacketConn
+}
+
+// Key is the same for equal addresses.
+func (p *Packet) Key() Key { return Key(p.Addr.String()) }
+
+// NewPackets returns a manager that holds nothing.
+func NewPackets() *Packets {
+	var config net.ListenConfig
+	return &Packets{open: map[string]*Packet{}, listen: config.ListenPacket}
+}
+
+// PacketPlan is what has to be done for a new generation.
+type PacketPlan struct {
+	of     *Packets
+	fresh  []*Packet
+	late   []*Packet // can be opened only when what leaves is closed
+	leaves []*Packet
+}
+
+// DatagramAddr is the UDP address of a stream address: that of HTTP/3 beside HTTP/1 and 2. It reports false where there is
+// none, as for unix sockets.
+func DatagramAddr(a netaddr.Addr) (netaddr.Addr, bool) {
+	switch a.Network {
+	case "tcp", "tcp4", "tcp6":
+		a.Network = "udp" + strings.TrimPrefix(a.Network, "tcp")
+		return a, true
+	}
+	return a, a.Network == "udp" || a.Network == "udp4" || a.Network == "udp6"
+}
+
+// Plan opens what wants has and is not open. It may be undone until it is committed. The error names every address that
+// cannot be opened.
+func (m *Packets) Plan(ctx context.Context, wants []netaddr.Addr) (*PacketPlan, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	plan := &PacketPlan{of: m}
+	wanted := map[string]bool{}
+	for _, a := range wants {
+		wanted[a.String()] = true
+	}
+	for key, p := range m.open {
+		if !wanted[key] {
+			plan.leaves = append(plan.leaves, p)
+		}
+	}
+	slices.SortFunc(plan.leaves, func(a, b *Packet) int { return strings.Compare(string(a.Key()), string(b.Key())) })
+	var errs []error
+	for _, a := range wants {
+		key := a.String()
+		if m.open[key] != nil || !wanted[key] {
+			continue
+		}
+		wanted[key] = false // once
+		p := &Packet{Addr: a}
+		var err error
+		p.Conn, err = m.listen(ctx, a.Network, a.JoinHostPort(0))
+		switch {
+		case err == nil:
+			plan.fresh = append(plan.fresh, p)
+		case errors.Is(err, syscall.EADDRINUSE) && plan.makesRoom(a):
+			plan.late = append(plan.late, p)
+		default:
+			errs = append(errs, fmt.Errorf("listening for HTTP/3 on %s: %w", a, err))
+		}
+	}
+	if len(errs) > 0 {
+		plan.Undo()
+		return nil, errors.Join(errs...)
+	}
+	return plan, nil
+}
+
+// makesRoom reports whether a socket that leaves has the port.
+func (p *PacketPlan) makesRoom(a netaddr.Addr) bool {
+	for _, l := range p.leaves {
+		if l.Addr.StartPort == a.StartPort {
+			return true
+		}
+	}
+	return false
+}
+
+// Undo closes what the plan has opened.
+func (p *PacketPlan) Undo() {
+	for _, f := range p.fresh {
+		_ = f.Conn.Close() // nothing came over it
+	}
+	p.fresh = nil
+}
+
+// Commit carries the plan out. gone is given what leaves, and closes it; serve what has come. An address that one of ours had
+// until now is opened last; where that fails it is an error, and nothing listens there.
+func (p *PacketPlan) Commit(serve, gone func(*Packet)) error {
+	m := p.of
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range p.leaves {
+		delete(m.open, string(l.Key()))
+		gone(l)
+	}
+	var errs []error
+	for _, l := range p.late {
+		var err error
+		if l.Conn, err = m.listen(context.Background(), l.Addr.Network, l.Addr.JoinHostPort(0)); err != nil {
+			errs = append(errs, fmt.Errorf("listening for HTTP/3 on %s: %w", l.Addr, err))
+			continue
+		}
+		p.fresh = append(p.fresh, l)
+	}
+	for _, f := range p.fresh {
+		m.open[string(f.Key())] = f
+		serve(f)
+	}
+	return errors.Join(errs...)
+}
