@@ -53,6 +53,10 @@ type Exchange struct {
 	// Upstream is the response of an upstream that is being handled by routes
 	// instead of being passed on; nil outside such routes.
 	Upstream UpstreamResponse
+	// Extended says that the request is an extended CONNECT for a WebSocket (RFC 8441), which matchers and handlers see as the
+	// handshake of RFC 6455 that it stands for. Who joins it to an upstream sets Joined before the answer; any other answer
+	// must not look like success.
+	Extended, Joined bool
 	// Detachable says that who runs the chain takes what [Exchange.Detach] gives.
 	Detachable bool
 	// Chains are dropped by Release; the route package adds to them.

@@ -22,8 +22,9 @@ type request struct {
 	server   *boundServer
 	snapshot logs.Snapshot
 	body     *handlers.CountingBody
-	elapsed  time.Duration // until the primary chain returned
-	detached bool          // see goOn
+	elapsed  time.Duration  // until the primary chain returned
+	detached bool           // see goOn
+	connect  *connectWriter // nil but for an extended CONNECT
 }
 
 const maxMethod = 32
@@ -42,6 +43,11 @@ func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globa
 	x := &q.exchange
 	x.Detachable = true
 	x.Server, x.Client, x.Start, x.Response, x.Globals, x.End = q, b.Server, now, &q.response, globals, primaryEnd
+	if extendedWebSocket(r) {
+		x.Extended = true
+		q.connect = &connectWriter{ResponseWriter: w, exchange: x}
+		w = q.connect
+	}
 	q.response.Reset(q.measure.begin(q, w, r))
 	if r.Body != nil && r.Body != http.NoBody {
 		q.body = handlers.NewCountingBody(r.Body)
@@ -105,6 +111,9 @@ func (q *request) finish(r *http.Request) {
 		return
 	}
 	q.measure.cut(failure)
+	if q.connect != nil && failure == nil {
+		q.connect.finish()
+	}
 	if failure != nil && failure != http.ErrAbortHandler {
 		q.logPanic(r, failure)
 		failure = http.ErrAbortHandler

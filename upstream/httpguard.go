@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/sluiceproxy/sluice/internal/idleread"
 	"github.com/sluiceproxy/sluice/upstream/framing"
@@ -32,8 +33,11 @@ type guardConn struct {
 	into    []byte                // where readIdle reads to, and what came of it
 	n       int
 	err     error
-	waiting bool // for the response to a request that has begun
-	dead    bool // nothing that comes may be used
+	waiting bool        // for the response to a request that has begun
+	silent  bool        // and nothing of it has come
+	kept    bool        // there was a request before
+	dead    bool        // nothing that comes may be used
+	timer   *time.Timer // see [guardConn.retire]; nil if the upstream does not say when it hangs up
 }
 
 func newGuard(conn net.Conn) *guardConn {
@@ -42,10 +46,33 @@ func newGuard(conn net.Conn) *guardConn {
 	return g
 }
 
-var errGuardDead = errors.New("the upstream has closed the connection or sent what nobody asked for, so that it cannot be used any more")
+var errGuardDead = &StaleError{Err: errors.New("it was closed, or has sent what nobody asked for")}
 
 // Read implements io.Reader.
 func (g *guardConn) Read(p []byte) (int, error) {
+	n, err := g.read(p)
+	if n == 0 && err != nil && !g.tunnel.Load() {
+		err = g.explain(err)
+	}
+	return n, err
+}
+
+// explain says that an upstream has hung up instead of answering a request on a connection that it had kept. Of one that
+// hangs up while nobody asks for anything it returns no io.EOF: net/http would take that for an error that nothing is known
+// of, and not send again a request of which nothing was sent.
+func (g *guardConn) explain(err error) error {
+	if err != io.EOF && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.kept && (!g.waiting || g.silent) {
+		return &StaleError{Err: err}
+	}
+	return err
+}
+
+func (g *guardConn) read(p []byte) (int, error) {
 	if len(g.ahead) > 0 {
 		n := copy(p, g.ahead)
 		if g.ahead = g.ahead[n:]; len(g.ahead) == 0 {
@@ -108,6 +135,7 @@ func (g *guardConn) accept(p []byte, err error) (int, error) {
 		g.dead = true
 		return 0, io.EOF
 	}
+	g.silent = false
 	n, bad := g.in.Feed(p)
 	if bad != nil {
 		g.dead = true
@@ -119,7 +147,10 @@ func (g *guardConn) accept(p []byte, err error) (int, error) {
 		g.tunnel.Store(true)
 		g.in, g.out = framing.Framer{}, framing.Framer{}
 	case g.in.Done():
-		g.waiting = false
+		g.waiting, g.kept = false, true
+		if seconds := g.in.KeepAlive(); seconds > 0 {
+			g.retireAfter(seconds)
+		}
 		if n < len(p) || g.in.Doubtful() || g.gate.held(g.Conn) {
 			g.dead = true
 			return n, io.EOF
@@ -154,7 +185,7 @@ func (g *guardConn) follow(p []byte) error {
 			}
 			g.out.Begin(false)
 			g.in.Begin(false)
-			g.waiting = true
+			g.waiting, g.silent = true, true
 		}
 		n, err := g.out.Feed(p)
 		if err != nil {
@@ -164,6 +195,40 @@ func (g *guardConn) follow(p []byte) error {
 		p = p[n:]
 	}
 	return nil
+}
+
+// retireAfter has the connection closed, if it is still idle, a second before the upstream will do it, so that no request
+// meets the end of it.
+func (g *guardConn) retireAfter(seconds int) {
+	after := time.Duration(seconds) * time.Second
+	if after -= time.Second; after == 0 {
+		after = time.Second / 2
+	}
+	if g.timer == nil {
+		g.timer = time.AfterFunc(after, g.retire)
+	} else {
+		g.timer.Reset(after)
+	}
+}
+
+func (g *guardConn) retire() {
+	g.mu.Lock()
+	idle := !g.waiting && !g.tunnel.Load()
+	g.dead = g.dead || idle
+	g.mu.Unlock()
+	if idle {
+		g.Conn.Close()
+	}
+}
+
+// Close implements net.Conn.
+func (g *guardConn) Close() error {
+	g.mu.Lock()
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	g.mu.Unlock()
+	return g.Conn.Close()
 }
 
 // RawRead returns what to read from without this connection's help: in a tunnel.

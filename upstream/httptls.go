@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -98,7 +97,7 @@ func (d *dialer) secure(ctx context.Context, conn net.Conn, w *way) (net.Conn, e
 	over := tls.Client(gate, c)
 	if err := over.HandshakeContext(ctx); err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("TLS handshake with %s: %w", w.address, err)
+		return nil, &HandshakeError{Address: w.address, Err: err}
 	}
 	if over.ConnectionState().NegotiatedProtocol == protoHTTP2 {
 		return over, nil

@@ -81,6 +81,11 @@ type LoadBalancing struct {
 	// TryInterval is the pause before each retry. Default: 250ms if try_duration is set, else none.
 	TryInterval module.Duration `json:"try_interval"`
 	// RetryMatch is matcher sets for the requests that may be sent again although the upstream may have seen them. Default:
-	// those with method GET. A request whose connection could not be made is always tried again.
+	// those with method GET. A request whose connection could not be made is always tried again. Sets with an expression are also
+	// asked about responses, and those that match are tried again: {http.reverse_proxy.status_code} and
+	// {http.reverse_proxy.header.NAME} show the response. For an attempt without one {http.reverse_proxy.is_transport_error} is
+	// true and {http.reverse_proxy.transport_error} says what went wrong: tls (the handshake), timeout, closed (the upstream
+	// closed the connection) or other; else it is empty. In error routes and logs it tells how the last attempt failed, and can
+	// be dial as well.
 	RetryMatch []map[string]module.Ref[handlers.Matcher] `json:"retry_match" module:"http.matchers" keyed:"true"`
 }

@@ -184,7 +184,7 @@ func (p *proxying) attempt() (error, outcome) { //nolint:revive // the outcome s
 	p.informational.stop()
 	p.latency = time.Since(sent)
 	p.logRoundTrip(u, res, err)
-	p.visit.Done(res, err, p.latency, err != nil && p.excused())
+	p.visit.Done(res, err, p.latency, err != nil && (p.excused() || upstream.IsUnsupported(err)))
 	if err != nil {
 		return p.failed(err)
 	}
@@ -221,7 +221,10 @@ func (p *proxying) failed(err error) (error, outcome) { //nolint:revive // as at
 	if p.in.Context().Err() != nil {
 		return p.clientGone(), finished
 	}
-	p.upstream.Host.Unanswered()
+	p.failure = err
+	if !upstream.IsUnsupported(err) {
+		p.upstream.Host.Unanswered()
+	}
 	how := broken
 	if upstream.IsDialError(err) {
 		how = undialled

@@ -179,11 +179,14 @@ func (p *proxying) aim(u *selection.Upstream) error {
 	switch {
 	case p.replay:
 		p.out.Body = p.replayed()
+		p.out.GetBody = p.getBody // for net/http, where a kept connection turns out to be closed
 	case p.body != nil:
 		p.out.Body = p.body.attempt()
 	}
 	return nil
 }
+
+func (p *proxying) getBody() (io.ReadCloser, error) { return p.replayed(), nil }
 
 // replayed is the body that was buffered as a whole.
 func (p *proxying) replayed() io.ReadCloser { return io.NopCloser(bytes.NewReader(p.buffered)) }

@@ -30,6 +30,7 @@ type placeholders struct {
 	response *http.Response
 	// responseHeader is the header as the upstream sent it.
 	responseHeader http.Header
+	failure        error // of the round trip
 	// While retry_match is asked: after a transport error, or at all.
 	isTransportError, judging bool
 }
@@ -64,6 +65,8 @@ func (p *proxying) Lookup(name string) (any, bool) {
 	case "is_transport_error":
 		// Unset it would be null, which breaks an expression such as {...is_transport_error} || {...status_code} == 503 (quirk 5).
 		return p.isTransportError, p.judging
+	case "transport_error":
+		return p.failureKind(), p.failure != nil || p.judging
 	case "retries":
 		if !p.ended.IsZero() {
 			return p.retries, true
@@ -109,6 +112,14 @@ func (p *proxying) lookupUpstream(name string) (any, bool) {
 		return milliseconds(p.duration), p.duration > 0
 	}
 	return nil, false
+}
+
+// failureKind is what kind of failure the latest attempt has met, "" if none.
+func (p *proxying) failureKind() string {
+	if p.failure != nil && p.body.failed() {
+		return string(upstream.FailedOther) // it is the client's body that broke off
+	}
+	return string(upstream.FailureOf(p.failure))
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

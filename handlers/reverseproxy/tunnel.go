@@ -110,15 +110,9 @@ func (p *proxying) tunnel(front, back io.ReadWriteCloser) {
 	stream := p.openStream(kind, func() { go t.goAway() })
 	p.x.Release()
 	_, hijacked := front.(*client)
-	if !hijacked || p.response.ProtoMajor > 1 {
-		defer context.AfterFunc(p.in.Context(), t.close)() // UP-5
-		p.runTunnel(t, stream)
-		return
-	}
 	rest := func() {
 		p.runTunnel(t, stream)
-		// What goes through an HTTP/2 stream is counted by the writer and the body themselves.
-		if p.x.Response != nil {
+		if hijacked && p.x.Response != nil { // what goes through an HTTP/2 stream is counted by the writer and the body themselves
 			p.x.Response.AddSize(stream.Down.Load())
 			if p.x.Body == nil {
 				p.x.Body = &handlers.CountingBody{}
@@ -126,7 +120,8 @@ func (p *proxying) tunnel(front, back io.ReadWriteCloser) {
 			p.x.Body.Add(stream.Up.Load())
 		}
 	}
-	p.detached = p.x.Detach(func() {
+	// A stream of HTTP/2, on either side, ends with the request's context, and so does not outlive the handler.
+	p.detached = hijacked && p.response.ProtoMajor < 2 && p.x.Detach(func() {
 		rest()
 		p.detached = false
 		p.depart()
@@ -273,6 +268,9 @@ func (s *tunnels) add(t *tunnel) {
 		s.open = map[*tunnel]struct{}{}
 	}
 	s.open[t] = struct{}{}
+	if s.gone && len(s.open) == 1 { // it was opened by a request from before
+		s.timer = time.AfterFunc(s.delay, s.closeAll)
+	}
 }
 
 func (s *tunnels) remove(t *tunnel) {

@@ -22,6 +22,10 @@ const protocolField = ":protocol"
 func (p *proxying) translateConnect() error {
 	protocol := p.in.Header[protocolField]
 	switch {
+	case p.x.Extended: // the server has done it
+		p.extended = true
+		p.out.Body, p.out.ContentLength = nil, 0
+		return nil
 	case protocol == nil:
 		return nil
 	case p.in.Method != http.MethodConnect || len(protocol) != 1:
@@ -43,6 +47,7 @@ func (p *proxying) takeOverStream(h http.Header) (io.ReadWriteCloser, error) {
 	for _, name := range []string{"Upgrade", "Connection", "Sec-Websocket-Accept", "Content-Length"} {
 		delete(h, name)
 	}
+	p.x.Joined = true
 	p.w.WriteHeader(http.StatusOK)
 	c := http.NewResponseController(p.w)
 	if err := c.Flush(); err != nil {

@@ -1,6 +1,9 @@
 package framing
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+)
 
 // connectionOptions are the Connection fields of a response of HTTP/1.1. net/http drops all of them where one has the
 // option close, and with them the names of the fields that must not be passed on (RFC 9110 section 7.6.1). So where there are
@@ -47,6 +50,17 @@ func (o *connectionOptions) take(line []byte, stays bool) {
 		})
 	}
 	o.earlier = nil
+}
+
+// keepAliveTimeout is the parameter timeout of a Keep-Alive field, 0 without one that can be meant.
+func keepAliveTimeout(value []byte) (seconds int) {
+	eachOption(value, func(option []byte) {
+		name, text, _ := bytes.Cut(option, []byte("="))
+		if n, err := strconv.ParseUint(string(bytes.TrimLeft(text, " \t")), 10, 31); err == nil && bytes.EqualFold(bytes.TrimRight(name, " \t"), []byte("timeout")) {
+			seconds = int(n)
+		}
+	})
+	return seconds
 }
 
 // eachOption calls f with each member of a comma-separated list that is not empty.

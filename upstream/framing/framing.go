@@ -27,6 +27,7 @@ type Framer struct {
 	framing  bool // the field before says how the message is framed
 	doubtful bool // the connection has to end with the message, which net/http does not know: it is framed in two ways, or says so
 	options  connectionOptions
+	keep     int // seconds that a Keep-Alive field promises, 0 without one
 }
 
 type state uint8
@@ -74,6 +75,10 @@ func (f *Framer) Head() bool { return f.method == "HEAD" }
 
 // NoBody says that the response has no body whatever it says: its request is a HEAD.
 func (f *Framer) NoBody(yes bool) { f.noBody = yes }
+
+// KeepAlive is for how many seconds the sender of a response keeps the connection when it is idle, as it says itself in a
+// Keep-Alive field; 0 if it does not say.
+func (f *Framer) KeepAlive() int { return f.keep }
 
 // Begin starts the next message.
 func (f *Framer) Begin(noBody bool) {
@@ -200,6 +205,8 @@ const (
 	encodingField = "Transfer-Encoding"
 )
 
+const keepAliveField = "Keep-Alive"
+
 func (f *Framer) takeField(line []byte) error {
 	switch line[0] {
 	case ' ', '\t': // belongs to the field before (RFC 9112 section 5.2)
@@ -214,6 +221,10 @@ func (f *Framer) takeField(line []byte) error {
 		}
 		if f.response && !f.old {
 			f.options.take(line, len(f.line) == 0)
+		}
+	case 'K', 'k':
+		if value, ok := valueOf(line, keepAliveField); ok && f.response {
+			f.keep = keepAliveTimeout(value)
 		}
 	case 'T', 't':
 		if value, ok := valueOf(line, encodingField); ok {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/schema"
+	"github.com/sluiceproxy/sluice/server/networkproxy"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -38,7 +39,7 @@ type Config struct {
 	ForwardProxyURL string `json:"forward_proxy_url"`
 	// NetworkProxy is the forward proxy between sluice and the upstreams. Default: what HTTP_PROXY, HTTPS_PROXY and NO_PROXY in
 	// the environment of the process say.
-	NetworkProxy module.Ref[NetworkProxy] `json:"network_proxy" module:"caddy.network_proxy" inline:"from"`
+	NetworkProxy module.Ref[networkproxy.Proxy] `json:"network_proxy" module:"caddy.network_proxy" inline:"from"`
 	// DialTimeout bounds the making of a connection, name resolution included. Default: 3s.
 	DialTimeout module.Duration `json:"dial_timeout"`
 	// DialFallbackDelay is the head start that IPv6 has over IPv4; negative turns the race off. Default: 300ms.
@@ -90,7 +91,7 @@ type KeepAlive struct {
 const id = "http.reverse_proxy.transport.http"
 
 // Specs describes the transport and the modules that it is made of.
-func Specs() []module.Spec { return append([]module.Spec{Spec()}, proxySpecs()...) }
+func Specs() []module.Spec { return append([]module.Spec{Spec()}, networkproxy.Specs()...) }
 
 // Spec describes the transport http.
 func Spec() module.Spec {

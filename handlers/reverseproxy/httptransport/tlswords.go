@@ -5,6 +5,7 @@ import (
 
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/server/networkproxy"
 	"github.com/sluiceproxy/sluice/server/trust"
 )
 
@@ -31,8 +32,8 @@ func readNetworkProxy(c *reading, d *caddyfile.Dispenser, args []caddyfile.Token
 		return errTwoProxies
 	}
 	d.Back(len(args) - 1)
-	n, err := c.u.Module(d, proxyNamespace, "from")
-	c.NetworkProxy = module.RefTo[NetworkProxy](n)
+	n, err := c.u.Module(d, networkproxy.Namespace, "from")
+	c.NetworkProxy = module.RefTo[networkproxy.Proxy](n)
 	return err
 }
 
@@ -43,8 +44,8 @@ func readForwardProxyURL(c *reading, _ *caddyfile.Dispenser, args []caddyfile.To
 	if c.NetworkProxy.Set() {
 		return errTwoProxies
 	}
-	n, err := c.u.Table().Encode(proxyNamespace+".url", map[string]string{"from": "url", "url": args[0].Text})
-	c.NetworkProxy = module.RefTo[NetworkProxy](n)
+	n, err := c.u.Table().Encode(networkproxy.Namespace+".url", map[string]string{"from": "url", "url": args[0].Text})
+	c.NetworkProxy = module.RefTo[networkproxy.Proxy](n)
 	return err
 }
 

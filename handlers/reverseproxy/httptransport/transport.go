@@ -7,6 +7,7 @@ import (
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/server/networkproxy"
 	"github.com/sluiceproxy/sluice/server/trust"
 	"github.com/sluiceproxy/sluice/upstream"
 )
@@ -19,7 +20,7 @@ type transport struct {
 	shared   *upstream.HTTP
 
 	serverName *vars.Text // with placeholders; nil without
-	proxy      NetworkProxy
+	proxy      networkproxy.Proxy
 	globals    vars.Scope // for requests that come from no client
 	routed     bool       // requests ask for more than the options
 }
@@ -60,7 +61,7 @@ func (t *transport) Identity() any {
 	type meaning struct {
 		shared *upstream.HTTP
 		name   string
-		proxy  NetworkProxy
+		proxy  networkproxy.Proxy
 	}
 	m := meaning{shared: t.shared, proxy: t.proxy}
 	if t.serverName != nil {
