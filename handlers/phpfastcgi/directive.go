@@ -79,7 +79,7 @@ var lines = caddyfile.Options[reading]{
 	},
 	Other: func(r *reading, d *caddyfile.Dispenser) (bool, error) {
 		switch d.Val() {
-		case "root", "env", "resolve_root_symlink", "capture_stderr", "dial_timeout", "read_timeout", "write_timeout":
+		case "root", "env", "resolve_root_symlink", "capture_stderr", "dial_timeout", "read_timeout", "write_timeout", "body_spool_size":
 			r.transport = append(r.transport, d.NextSegment()...)
 		case "transport":
 			return true, d.Errf("transport already specified; php_fastcgi brings its own, with its options in its own block")

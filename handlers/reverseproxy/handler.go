@@ -87,7 +87,8 @@ type proxying struct {
 	extended bool   // by an extended CONNECT (RFC 8441)
 	body     *source
 	buffered []byte // the whole body, if it was read before the first attempt
-	replay   bool   // buffered is the whole body
+	spooled  *spool // the same in a file
+	replay   bool   // buffered or spooled is the whole body
 
 	informational informational
 	trace         httptrace.ClientTrace
@@ -142,6 +143,7 @@ func (p *proxying) loop() error {
 
 // finish sets what is known when the handler ends (LIFE-4). It also runs when the handler panics.
 func (p *proxying) finish() {
+	p.spooled.close()
 	if p.detached {
 		return
 	}

@@ -111,6 +111,9 @@ func (p *proxying) readBody() error {
 		}
 		return handlers.NewError(http.StatusBadGateway, fmt.Errorf("reading the request body into its buffer: %w", err))
 	}
+	if !whole && p.spools() {
+		return p.spoolBody(head)
+	}
 	if !whole {
 		p.body = &source{body: rest{io.MultiReader(bytes.NewReader(head), out.Body), out.Body}}
 		return nil
@@ -188,8 +191,13 @@ func (p *proxying) aim(u *selection.Upstream) error {
 
 func (p *proxying) getBody() (io.ReadCloser, error) { return p.replayed(), nil }
 
-// replayed is the body that was buffered as a whole.
-func (p *proxying) replayed() io.ReadCloser { return io.NopCloser(bytes.NewReader(p.buffered)) }
+// replayed is the body that was read as a whole.
+func (p *proxying) replayed() io.ReadCloser {
+	if p.spooled != nil {
+		return io.NopCloser(p.spooled.reader())
+	}
+	return io.NopCloser(bytes.NewReader(p.buffered))
+}
 
 // dress gives the attempt its header: the saved one, then the operations of the user (LIFE-2.5).
 func (p *proxying) dress() {

@@ -23,7 +23,7 @@ func (p *proxying) translateConnect() error {
 	protocol := p.in.Header[protocolField]
 	switch {
 	case p.x.Extended: // the server has done it
-		p.extended = true
+		p.extended, p.upgrade = true, "websocket"
 		p.out.Body, p.out.ContentLength = nil, 0
 		return nil
 	case protocol == nil:

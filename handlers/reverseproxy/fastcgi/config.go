@@ -35,6 +35,11 @@ type Config struct {
 	ReadTimeout module.Duration `json:"read_timeout" check:"min=0"`
 	// WriteTimeout bounds the sending of the whole request, from the connection on. Default: 0, none.
 	WriteTimeout module.Duration `json:"write_timeout" check:"min=0"`
+	// BodySpoolSize is how many bytes a request body may have whose length the client does not say. The application has to know
+	// it in advance, so what is longer than request_buffers is kept in a temporary file until its end has come. A longer one is
+	// refused with 413. The file is in the folder for temporary files, which TMPDIR names. Default: 0, 64 MiB; -1 is no
+	// file, and such requests are refused with 411.
+	BodySpoolSize int64 `json:"body_spool_size" check:"min=-1"`
 	// CaptureStderr logs what the application writes to its error stream: as an error if the status is 400 or more, else as a
 	// warning. Default: false, it is dropped.
 	CaptureStderr bool `json:"capture_stderr"`
@@ -43,13 +48,18 @@ type Config struct {
 // Namespace is where the module is.
 const Namespace = "http.reverse_proxy.transport"
 
-const defaultDialTimeout = 3 * time.Second
+const (
+	defaultDialTimeout = 3 * time.Second
+	defaultSpoolSize   = 64 << 20
+)
 
 // Spec describes the transport.
 func Spec() module.Spec {
 	return module.New(Namespace+".fastcgi", "Hands requests to a FastCGI application, such as php-fpm.", nil, compile,
 		module.Examples(
 			module.Example{Title: "Run PHP scripts.", JSON: `{"protocol":"fastcgi","root":"/srv/app","split_path":[".php"]}`},
+			module.Example{Title: "Take uploads of up to 1 GB from clients that do not say how long they are.",
+				JSON: `{"protocol":"fastcgi","split_path":[".php"],"body_spool_size":1000000000}`},
 			module.Example{Title: "Tell the application where it runs, and log its complaints.",
 				JSON: `{"protocol":"fastcgi","split_path":[".php"],"env":{"APP_ENV":"production"},"read_timeout":"1m","capture_stderr":true}`},
 		),
@@ -66,6 +76,7 @@ type Transport struct {
 
 	dial, read, write time.Duration
 	stderr            bool
+	spool             int64
 
 	meaning string
 }
@@ -86,6 +97,9 @@ func compile(env *module.Env, c *Config) (upstream.Transport, error) {
 	}
 	if t.dial == 0 {
 		t.dial = defaultDialTimeout
+	}
+	if t.spool = max(c.BodySpoolSize, 0); c.BodySpoolSize == 0 {
+		t.spool = defaultSpoolSize
 	}
 	var problems schema.Problems
 	for i, text := range c.SplitPath {
@@ -120,8 +134,8 @@ func checkSplit(text string) string {
 }
 
 // Traits implements the optional method of [upstream.Transport].
-func (*Transport) Traits() upstream.Traits {
-	return upstream.Traits{RequestBuffers: 4096, NeedsLength: true, FlushesLate: true}
+func (t *Transport) Traits() upstream.Traits {
+	return upstream.Traits{RequestBuffers: 4096, SpoolBody: t.spool, NeedsLength: true, FlushesLate: true}
 }
 
 // identity is the meaning of a transport.

@@ -209,14 +209,26 @@ func TestMethodsAndLengths(t *testing.T) {
 		{"DELETE", "", 0, "", 200, "DELETE 0 0"},
 		{"POST", "abc", -1, "", 200, "POST 3 3"},
 		{"POST", long[:4095], -1, "", 200, "POST 4095 4095"},
-		{"POST", long[:4096], -1, "", 411, ""},
-		{"POST", long, -1, "", 411, ""},
-		{"GET", long, -1, "", 411, ""},
+		{"POST", long[:4096], -1, "", 200, "POST 4096 4096"},
+		{"POST", long, -1, "", 200, "POST 5000 5000"},
+		{"GET", long, -1, "", 200, "GET 5000 5000"},
+		{"OPTIONS", long, -1, "", 200, "OPTIONS 0 0"},
+		{"POST", long, -1, "spool 5000", 200, "POST 5000 5000"},
+		{"POST", long, -1, "spool 4999", 413, ""},
+		{"POST", long, 5000, "spool 100", 200, "POST 5000 5000"},
+		{"POST", long[:4095], -1, "spool -1", 200, "POST 4095 4095"},
+		{"POST", long[:4096], -1, "spool -1", 411, ""},
+		{"POST", long, -1, "spool -1", 411, ""},
+		{"GET", long, -1, "spool -1", 411, ""},
 		{"POST", long, -1, `"request_buffers":5001`, 200, "POST 5000 5000"},
 		{"POST", long, -1, `"request_buffers":-1`, 200, "POST 5000 5000"},
 	}
 	for _, tt := range tests {
-		f := start(t, up, "", tt.handler, nil)
+		transport, handler := "", tt.handler
+		if size, ok := strings.CutPrefix(handler, "spool "); ok {
+			transport, handler = `"body_spool_size":`+size, ""
+		}
+		f := start(t, up, transport, handler, nil)
 		var body io.Reader
 		if tt.body != "" {
 			body = io.MultiReader(strings.NewReader(tt.body))
@@ -654,8 +666,8 @@ func TestWords(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"": `{"protocol":"fastcgi"}`,
-		" {\nroot /srv\nsplit .php .phtml\nenv A b\nenv B {host}\nresolve_root_symlink\ndial_timeout 1s\nread_timeout 2s\nwrite_timeout 3s\ncapture_stderr\n}": `{"protocol":"fastcgi","root":"/srv",` +
-			`"split_path":[".php",".phtml"],"env":{"A":"b","B":"{http.request.host}"},"resolve_root_symlink":true,"dial_timeout":1000000000,"read_timeout":2000000000,"write_timeout":3000000000,"capture_stderr":true}`,
+		" {\nroot /srv\nsplit .php .phtml\nenv A b\nenv B {host}\nresolve_root_symlink\ndial_timeout 1s\nread_timeout 2s\nwrite_timeout 3s\nbody_spool_size 1MiB\ncapture_stderr\n}": `{"protocol":"fastcgi","root":"/srv",` +
+			`"split_path":[".php",".phtml"],"env":{"A":"b","B":"{http.request.host}"},"resolve_root_symlink":true,"dial_timeout":1000000000,"read_timeout":2000000000,"write_timeout":3000000000,"body_spool_size":1048576,"capture_stderr":true}`,
 	} {
 		got, err := read(text)
 		if err != nil {

@@ -108,7 +108,7 @@ func bodyLength(r *http.Request) (int64, error) {
 		return 0, nil
 	case r.ContentLength < 0:
 		return 0, handlers.NewError(http.StatusLengthRequired,
-			errors.New("a FastCGI application has to know the length of a request body in advance; set request_buffers to more than the longest body that comes without one"))
+			errors.New("a FastCGI application has to know the length of a request body in advance; set body_spool_size, or request_buffers, to more than the longest body that comes without one"))
 	}
 	return r.ContentLength, nil
 }

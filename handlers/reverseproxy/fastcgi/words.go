@@ -26,8 +26,20 @@ var lines = caddyfile.Options[Config]{Lines: []caddyfile.Option[Config]{
 	{Name: "dial_timeout", Args: one, Set: caddyfile.Duration(func(c *Config) *module.Duration { return &c.DialTimeout })},
 	{Name: "read_timeout", Args: one, Set: caddyfile.Duration(func(c *Config) *module.Duration { return &c.ReadTimeout })},
 	{Name: "write_timeout", Args: one, Set: caddyfile.Duration(func(c *Config) *module.Duration { return &c.WriteTimeout })},
+	{Name: "body_spool_size", Args: one, Set: readSpoolSize},
 	{Name: "capture_stderr", Set: caddyfile.Flag(func(c *Config) *bool { return &c.CaptureStderr })},
 }}
+
+// readSpoolSize reads a size, or -1 for none.
+func readSpoolSize(c *Config, d *caddyfile.Dispenser, args []caddyfile.Token) error {
+	if args[0].Text == "-1" {
+		c.BodySpoolSize = -1
+		return nil
+	}
+	return spoolSize(c, d, args)
+}
+
+var spoolSize = caddyfile.Size(func(c *Config) *int64 { return &c.BodySpoolSize })
 
 func readEnv(c *Config, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
 	if c.Env == nil {
