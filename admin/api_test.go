@@ -74,6 +74,8 @@ func TestMethods(t *testing.T) {
 		{"DELETE", "/revisions/1/restore", 405, "method not allowed"},
 		{"PUT", "/revisions", 405, "method not allowed"},
 		{"FOO", "/pki/x", 405, "method not allowed: FOO"},
+		{"POST", "/reverse_proxy/upstreams", 405, "method not allowed"},
+		{"DELETE", "/reverse_proxy/upstreams", 405, "method not allowed"},
 		{"FOO", "/nope", 404, "404 page not found"},
 		{"POST", "/schema", 405, "method not allowed"},
 	} {
@@ -83,7 +85,7 @@ func TestMethods(t *testing.T) {
 			t.Errorf("%s %s has an Allow header", c.method, c.path)
 		}
 	}
-	for _, path := range []string{"/config/", "/id/x", "/load"} {
+	for _, path := range []string{"/config/", "/id/x", "/load", "/reverse_proxy/upstreams"} {
 		r := f.do("HEAD", path, nil)
 		if r.status != 405 || r.body != "" || r.header.Get("Content-Type") != "application/json" {
 			t.Errorf("HEAD %s: %d %v", path, r.status, r.header)

@@ -12,6 +12,7 @@ import (
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/internal/fsys"
 	"github.com/sluiceproxy/sluice/internal/metrics"
 	"github.com/sluiceproxy/sluice/internal/netaddr"
@@ -19,6 +20,7 @@ import (
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/tls/handshake"
 	"github.com/sluiceproxy/sluice/server/wire"
 	"go.uber.org/zap"
 )
@@ -55,6 +57,7 @@ func Specs() []module.Spec {
 		module.New(httpID, "HTTP servers and their routes.", nil, compileApp),
 		module.New(serverID, "One HTTP server: where it listens and what it does with requests.", nil, compileServer),
 		tlsWrapperSpec(),
+		redirectWrapperSpec(),
 	}
 }
 
@@ -75,17 +78,23 @@ type App struct {
 	grace, delay        time.Duration
 	servers             map[string]*boundServer
 	wants               []listen.Want
-	spoken              []wire.Protocols // what is spoken at each of wants
-	owners              []*boundServer   // whose each of wants is
+	spoken              []spoken       // what is spoken at each of wants
+	owners              []*boundServer // whose each of wants is
+	datagrams           []datagramWant
+	certificates        Certificates
+	defaults            *handshake.Policies // of servers that say nothing of them
 	metering            metering
 }
 
 // boundServer is a server under its name within one app.
 type boundServer struct {
 	*Server
-	name    string
-	process *Process
-	meter   *serverMeter // nil if its requests are not measured
+	name     string
+	process  *Process
+	decision decision
+	routes   *route.List // those of the server, and what is laid over them
+	settings map[spoken]*wire.Settings
+	meter    *serverMeter // nil if its requests are not measured
 	// leaveAt is when a socket of the server will leave, in Unix nanoseconds; 0
 	// while none is about to.
 	leaveAt atomic.Int64
@@ -99,6 +108,10 @@ type Process struct {
 	// to; nil where nothing runs.
 	requests  *metrics.Requests
 	telemetry *telemetry.Telemetry
+	// certificates is nil where nothing is served with TLS, and defaults the
+	// policies of servers that say nothing of them.
+	certificates Certificates
+	defaults     *handshake.Policies
 	// stopAt is when the process will stop serving, in Unix nanoseconds; 0 while
 	// it is not about to.
 	stopAt atomic.Int64
@@ -111,6 +124,7 @@ func compileApp(env *module.Env, c *AppConfig) (any, error) {
 		servers: map[string]*boundServer{},
 	}
 	process := module.Service[*Process](env)
+	app.certificates, app.defaults = process.certificates, process.defaults
 	if app.httpPort == 0 {
 		app.httpPort = 80
 	}
@@ -121,18 +135,21 @@ func compileApp(env *module.Env, c *AppConfig) (any, error) {
 	claimed := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(c.Servers)) {
 		s := c.Servers[name].Value()
-		b := &boundServer{Server: s, name: name, process: process}
+		b := &boundServer{Server: s, name: name, process: process, routes: s.routes, settings: map[spoken]*wire.Settings{}}
 		app.servers[name] = b
 		at := config.JoinPointer("", "servers", name)
-		if why := s.wantsHTTPS(app); why != "" {
-			ps = append(ps, schema.Problem{Pointer: at, Message: fmt.Sprintf(
-				"server %q would be served over HTTPS automatically, because %s; HTTPS is not supported yet: set \"automatic_https\": {\"disable\": true} in this server to serve it in clear text", name, why)})
+		b.decision = s.decide(app)
+		if b.decision.tls && app.certificates == nil {
+			ps = append(ps, schema.Problem{Pointer: at, Message: fmt.Sprintf("server %q would be served with TLS, and this process has no certificates", name)})
+			continue
 		}
 		ps = append(ps, app.claim(b, at, claimed)...)
 	}
 	if len(ps) > 0 {
 		return nil, ps
 	}
+	app.addRedirects(process)
+	app.warn(env)
 	app.metered(c)
 	if c.Metrics != nil && c.Metrics.OTLP && process.requests != nil {
 		env.Own(process.telemetry.Metrics(process.requests.Gatherer()))
@@ -155,14 +172,46 @@ func (app *App) claim(b *boundServer, at string, claimed map[string]string) sche
 			continue
 		}
 		claimed[text] = b.name
-		if !a.protocols.HTTP1 && !a.protocols.UnencryptedHTTP2 {
-			continue
-		}
-		app.wants = append(app.wants, listen.Want{Addr: a.addr, Owner: b.name, KeepAlive: b.keepAlive})
-		app.spoken = append(app.spoken, a.protocols)
-		app.owners = append(app.owners, b)
+		app.want(b, a)
 	}
 	return ps
+}
+
+// want enters the sockets for one address of a server.
+func (app *App) want(b *boundServer, a listenAddr) {
+	p := a.names
+	p.tls = b.decision.tls && int(a.addr.StartPort) != app.httpPort
+	p.h3 = p.h3 && p.tls
+	b.prepareSettings(p, app.certificates)
+	if p.stream() {
+		app.wants = append(app.wants, listen.Want{Addr: a.addr, Owner: b.name, KeepAlive: b.keepAlive})
+		app.spoken = append(app.spoken, p)
+		app.owners = append(app.owners, b)
+	}
+	if at, ok := listen.DatagramAddr(a.addr); ok && p.h3 {
+		app.datagrams = append(app.datagrams, datagramWant{at, b, p})
+	}
+}
+
+// inOrder is the servers in order of their names.
+func (app *App) inOrder() []*boundServer {
+	list := make([]*boundServer, 0, len(app.servers))
+	for _, name := range slices.Sorted(maps.Keys(app.servers)) {
+		list = append(list, app.servers[name])
+	}
+	return list
+}
+
+// warn tells of what is left out.
+func (app *App) warn(env *module.Env) {
+	for _, b := range app.inOrder() {
+		for _, a := range b.addrs {
+			if p := a.names; b.name != redirectServer && !b.decision.tls && !p.h1 && p.h2 && !p.h2c {
+				env.Warn(config.JoinPointer("", "servers", b.name)+"/listen/"+strconv.Itoa(a.index),
+					"HTTP/2 skipped because it requires TLS; nothing is served on this address (h2c is HTTP/2 without TLS)")
+			}
+		}
+	}
 }
 
 // anyPort reports whether the system chooses the port, so that the address may

@@ -9,7 +9,6 @@ import (
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/schema"
-	"github.com/sluiceproxy/sluice/server/listen"
 )
 
 // maxBatch is how many changes may share one persist.
@@ -168,7 +167,7 @@ func (b *batch) admit(m *member, next candidate, start time.Time) {
 		m.ticket.reply(Report{}, rejected(err))
 		return
 	}
-	var plan *listen.Plan
+	var plan *socketPlan
 	if sockets {
 		var err error
 		if plan, err = b.engine.openSockets(m.ticket.ctx, &next); err != nil {
@@ -204,13 +203,13 @@ func rejected(err error) error {
 
 // sameWants reports whether two apps listen alike, so that no socket changes.
 func sameWants(a, b *App) bool {
-	return a == b || (slices.Equal(a.wants, b.wants) && slices.Equal(a.spoken, b.spoken))
+	return a == b || (slices.Equal(a.wants, b.wants) && slices.Equal(a.spoken, b.spoken) && sameDatagrams(a, b))
 }
 
 func (b *batch) commit() { b.commitWith(nil) }
 
 // commitWith persists the batch, swaps the generation, and answers.
-func (b *batch) commitWith(plan *listen.Plan) {
+func (b *batch) commitWith(plan *socketPlan) {
 	if len(b.members) == 0 {
 		return
 	}
@@ -270,7 +269,7 @@ func entryOf(m *member) Entry {
 }
 
 // swap makes the batch's last candidate the current generation.
-func (e *Engine) swap(b *batch, revision uint64, plan *listen.Plan) {
+func (e *Engine) swap(b *batch, revision uint64, plan *socketPlan) {
 	old := b.base
 	g := &Generation{
 		doc: b.last.doc, tree: b.last.tree, root: b.last.root, binds: b.last.binds,
@@ -289,6 +288,7 @@ func (e *Engine) swap(b *batch, revision uint64, plan *listen.Plan) {
 	for _, m := range b.members {
 		startAll(m.result.New)
 	}
+	e.names.update(g.root.app)
 	if plan != nil {
 		e.front.take(plan, old)
 	}

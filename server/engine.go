@@ -18,6 +18,7 @@ import (
 	"github.com/sluiceproxy/sluice/internal/telemetry"
 	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/tls/handshake"
 )
 
 // Options are what an engine is made of.
@@ -35,6 +36,10 @@ type Options struct {
 	Sockets *listen.Manager
 	// Logs is where loggers come from. Required.
 	Logs *logs.Switch
+	// Certificates is where certificates come from, and Tickets the keys of session
+	// tickets; without them nothing is served with TLS.
+	Certificates Certificates
+	Tickets      *handshake.Tickets
 	// Metrics is the process's metrics, and Telemetry where they and traces may
 	// be sent; nil is one of the engine's own. Both become services.
 	Metrics   *metrics.Registry
@@ -58,6 +63,8 @@ type Engine struct {
 	current atomic.Pointer[Generation]
 	front   *front
 
+	packets *listen.Packets
+	names   nameKeeper
 	queue   chan *ticket
 	closing chan struct{}
 	done    chan struct{}
@@ -82,7 +89,11 @@ func New(opt Options) (*Engine, error) {
 	if err := opt.addMetrics(); err != nil {
 		return nil, err
 	}
-	e := &Engine{opt: opt, process: &Process{Logs: opt.Logs, requests: opt.Metrics.Requests(), telemetry: opt.Telemetry}, queue: make(chan *ticket, opt.QueueLimit), closing: make(chan struct{}), done: make(chan struct{})}
+	e := &Engine{opt: opt, packets: listen.NewPackets(), process: &Process{Logs: opt.Logs, requests: opt.Metrics.Requests(), telemetry: opt.Telemetry}, queue: make(chan *ticket, opt.QueueLimit), closing: make(chan struct{}), done: make(chan struct{})}
+	e.names = nameKeeper{certificates: opt.Certificates, globals: opt.Globals, servers: map[string]servedNames{}}
+	if e.process.certificates = opt.Certificates; opt.Certificates != nil {
+		e.process.defaults = handshake.NewPolicies(handshake.DefaultPolicy(opt.Tickets))
+	}
 	module.Provide(opt.Services, e.process)
 	e.builder = &module.Builder{
 		Table:   opt.Table,

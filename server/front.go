@@ -10,9 +10,12 @@ import (
 	"time"
 
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/internal/netaddr"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/wire"
+
+	"go.uber.org/zap"
 )
 
 // front stands between sockets and generations: it has one protocol server for
@@ -21,7 +24,21 @@ type front struct {
 	engine *Engine
 	mu     sync.Mutex
 	entry  map[*listen.Socket]*entrance
+	quic   map[*listen.Packet]*entrance
 	leave  sync.WaitGroup
+}
+
+// socketPlan is the sockets of a candidate: those of streams and those of
+// datagrams.
+type socketPlan struct {
+	*listen.Plan
+	packets *listen.PacketPlan
+}
+
+// Undo closes what was opened.
+func (p *socketPlan) Undo() {
+	p.Plan.Undo()
+	p.packets.Undo()
 }
 
 // entrance serves the connections of one socket.
@@ -29,6 +46,7 @@ type entrance struct {
 	engine *Engine
 	key    listen.Key
 	wire   *wire.Server
+	quic   *wire.QUIC // instead of wire at a UDP socket
 	// last is what a server was like before its socket left the document; the
 	// connections that are still open end with it.
 	last atomic.Pointer[departed]
@@ -42,7 +60,7 @@ type departed struct {
 }
 
 func newFront(e *Engine) *front {
-	return &front{engine: e, entry: map[*listen.Socket]*entrance{}}
+	return &front{engine: e, entry: map[*listen.Socket]*entrance{}, quic: map[*listen.Packet]*entrance{}}
 }
 
 // at finds or makes the entrance of a socket.
@@ -65,7 +83,7 @@ func (f *front) at(s *listen.Socket) *entrance {
 
 // openSockets opens what a candidate needs and works out which server is meant
 // by which socket. The plan is prepared: it must be committed or undone.
-func (e *Engine) openSockets(ctx context.Context, next *candidate) (*listen.Plan, error) {
+func (e *Engine) openSockets(ctx context.Context, next *candidate) (*socketPlan, error) {
 	app := next.root.app
 	plan, err := e.opt.Sockets.Plan(ctx, app.wants)
 	if err == nil {
@@ -74,12 +92,33 @@ func (e *Engine) openSockets(ctx context.Context, next *candidate) (*listen.Plan
 	if err != nil {
 		return nil, socketProblems(err)
 	}
+	addrs := make([]netaddr.Addr, len(app.datagrams))
+	for i, d := range app.datagrams {
+		addrs[i] = d.addr
+	}
+	packets, err := e.packets.Plan(ctx, addrs)
+	if err != nil {
+		plan.Undo()
+		return nil, socketProblems(err)
+	}
 	b := &bindings{owner: map[listen.Key]bound{}}
 	for _, x := range plan.Bindings() {
-		b.owner[x.Socket.Key()] = bound{app.owners[x.Want].name, app.spoken[x.Want]}
+		b.owner[x.Socket.Key()] = app.bind(app.owners[x.Want], app.spoken[x.Want], app.wants[x.Want].Addr)
+	}
+	for _, d := range app.datagrams {
+		b.owner[listen.Key(d.addr.String())] = app.bind(d.owner, d.speak, d.addr)
 	}
 	next.binds = b
-	return plan, nil
+	return &socketPlan{plan, packets}, nil
+}
+
+// bind says whose a socket is, and what responses on it tell of HTTP/3.
+func (app *App) bind(b *boundServer, p spoken, at netaddr.Addr) bound {
+	to := bound{server: b.name, speak: p}
+	if p.h3 && !at.IsUnix() {
+		to.altSvc = altSvc(at.StartPort)
+	}
+	return to
 }
 
 // socketProblems lists joined errors one by one.
@@ -107,19 +146,33 @@ func socketProblem(err error) schema.Problem {
 
 // depart notes the last server of each socket that is to leave, before the new
 // generation serves. The old one is still pinned by whoever calls.
-func (f *front) depart(plan *listen.Plan, old *Generation) {
+func (f *front) depart(plan *socketPlan, old *Generation) {
 	for _, step := range plan.Close() {
-		en := f.at(step.Socket)
-		if b := old.serverAt(en.key); b != nil {
-			en.last.Store(&departed{old.pinNow(), b, b.settingsFor(old.binds.owner[en.key].protocols)})
+		f.at(step.Socket).depart(old)
+	}
+	for _, p := range plan.packets.Leaving() {
+		f.mu.Lock()
+		en := f.quic[p]
+		f.mu.Unlock()
+		if en != nil {
+			en.depart(old)
 		}
+	}
+}
+
+func (en *entrance) depart(old *Generation) {
+	if b := old.serverAt(en.key); b != nil {
+		en.last.Store(&departed{old.pinNow(), b, b.settingsAt(old.binds.owner[en.key].speak)})
 	}
 }
 
 // take carries a prepared plan out, now that the new generation serves. Sockets
 // that leave go on for the shutdown delay of the document that had them, which
 // holds up the change.
-func (f *front) take(plan *listen.Plan, old *Generation) {
+func (f *front) take(plan *socketPlan, old *Generation) {
+	if err := plan.packets.Commit(f.serveQUIC, f.goneQUIC); err != nil {
+		f.engine.opt.Logs.Core("http").Error("HTTP/3 is not served", zap.Error(err))
+	}
 	plan.Begin(func(s *listen.Socket, c net.Conn) { f.at(s).wire.Serve(c) })
 	if delay := old.root.app.delay; delay > 0 {
 		end, leaving := f.engine.opt.Now().Add(delay), false
@@ -153,6 +206,47 @@ func (f *front) gone(s *listen.Socket) {
 	})
 }
 
+// serveQUIC serves HTTP/3 on a socket.
+func (f *front) serveQUIC(p *listen.Packet) {
+	en := &entrance{engine: f.engine, key: p.Key()}
+	q, err := wire.NewQUIC(p.Conn, wire.QUICOptions{
+		Handler: en, Settings: en.settings, Listener: p, ErrorLog: f.engine.opt.Logs.StdLog("http.stdlib"),
+	})
+	if err != nil {
+		f.engine.opt.Logs.Core("http").Error("HTTP/3 is not served", zap.String("address", p.Addr.String()), zap.Error(err))
+		return
+	}
+	en.quic = q
+	f.mu.Lock()
+	f.quic[p] = en
+	f.mu.Unlock()
+}
+
+// goneQUIC lets the requests at a socket that leaves finish. Others may listen at
+// its address from now on, so its connections are told to go.
+func (f *front) goneQUIC(p *listen.Packet, now bool) {
+	f.mu.Lock()
+	en := f.quic[p]
+	delete(f.quic, p)
+	f.mu.Unlock()
+	if en == nil {
+		_ = p.Conn.Close()
+		return
+	}
+	if now {
+		_ = en.quic.Close()
+	}
+	f.leave.Go(func() {
+		_ = en.quic.Drain(context.Background(), quicLeave)
+		if d := en.last.Swap(nil); d != nil {
+			d.pin.Release()
+		}
+	})
+}
+
+// quicLeave is how long requests at a UDP socket that leaves may take.
+const quicLeave = time.Minute
+
 // close ends all connections: active requests may finish until ctx ends.
 func (f *front) close(ctx context.Context) error {
 	f.mu.Lock()
@@ -160,13 +254,18 @@ func (f *front) close(ctx context.Context) error {
 	for _, en := range f.entry {
 		all = append(all, en)
 	}
-	f.entry = map[*listen.Socket]*entrance{}
+	for _, en := range f.quic {
+		all = append(all, en)
+	}
+	f.entry, f.quic = map[*listen.Socket]*entrance{}, map[*listen.Packet]*entrance{}
 	f.mu.Unlock()
 	errs := make([]error, len(all))
 	var wg sync.WaitGroup
 	for i, en := range all {
 		wg.Go(func() {
-			if errs[i] = en.wire.Drain(ctx, 0); errs[i] != nil {
+			if en.quic != nil {
+				errs[i] = en.quic.Drain(ctx, 0)
+			} else if errs[i] = en.wire.Drain(ctx, 0); errs[i] != nil {
 				errs[i] = errors.Join(errs[i], en.wire.Close())
 			}
 		})
@@ -184,7 +283,7 @@ var noSettings = wire.Settings{
 func (en *entrance) settings() *wire.Settings {
 	g := en.engine.current.Load()
 	if b := g.serverAt(en.key); b != nil {
-		return b.settingsFor(g.binds.owner[en.key].protocols)
+		return b.settingsAt(g.binds.owner[en.key].speak)
 	}
 	if d := en.last.Load(); d != nil {
 		return d.settings
@@ -206,6 +305,9 @@ func (en *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		b, p = d.server, d.pin.gen.pinNow()
+	}
+	if alt := p.gen.binds.owner[en.key].altSvc; alt != nil && r.ProtoMajor < 3 {
+		w.Header()["Alt-Svc"] = alt
 	}
 	b.serve(w, r, p, e.opt.Globals, e.opt.Now())
 }

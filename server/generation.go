@@ -9,7 +9,6 @@ import (
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/server/listen"
-	"github.com/sluiceproxy/sluice/server/wire"
 )
 
 // Generation is one document and everything that was compiled from it. It is
@@ -45,8 +44,9 @@ type bindings struct {
 }
 
 type bound struct {
-	server    string
-	protocols wire.Protocols
+	server string
+	speak  spoken
+	altSvc []string // of responses that may tell of HTTP/3
 }
 
 // Doc is the document.

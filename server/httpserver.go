@@ -17,6 +17,7 @@ import (
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/tls/handshake"
 	"github.com/sluiceproxy/sluice/server/wire"
 )
 
@@ -31,7 +32,7 @@ const (
 // to the app, so that a renamed server is not rebuilt.
 type Server struct {
 	addrs     []listenAddr
-	settings  [2][2]wire.Settings // by protocols: without and with HTTP/1, HTTP/2
+	limits    wire.Settings // whatever is spoken
 	keepAlive net.KeepAliveConfig
 	routes    *route.List
 	errors    *route.List
@@ -42,14 +43,17 @@ type Server struct {
 	access    *logs.Access
 	https     AutoHTTPSConfig
 	strictSNI bool
+	policies  *handshake.Policies // nil if the document says nothing of them
+	earlyData bool
+	wrappers  wrappers
 	metrics   *MetricsConfig
 }
 
 // listenAddr is one socket that a server wants, and what it speaks there.
 type listenAddr struct {
-	addr      netaddr.Addr
-	index     int // within the listen field
-	protocols wire.Protocols
+	addr  netaddr.Addr
+	index int // within the listen field
+	names spoken
 }
 
 func compileServer(env *module.Env, c *ServerConfig) (*Server, error) {
@@ -63,14 +67,15 @@ func compileServer(env *module.Env, c *ServerConfig) (*Server, error) {
 	if c.Metrics != nil {
 		env.Warn("/metrics", "metrics in a server is an older place; use apps.http.metrics")
 	}
-	openers, ps := openers(c)
-	for h1, row := range s.settings {
-		for h2 := range row {
-			s.settings[h1][h2] = settings(c)
-			s.settings[h1][h2].Openers = openers
-			s.settings[h1][h2].Protocols = wire.Protocols{HTTP1: h1 == 1, UnencryptedHTTP2: h2 == 1}
-		}
+	var ps schema.Problems
+	s.limits = settings(c)
+	s.wrappers, ps = readWrappers(c)
+	s.earlyData = c.Allow0RTT == nil || *c.Allow0RTT
+	if c.TLSConnectionPolicies.Set() {
+		s.policies = c.TLSConnectionPolicies.Value()
 	}
+	s.strictSNI = c.StrictSNIHost != nil && *c.StrictSNIHost
+	s.checkTLS(c, env)
 	if c.Errors != nil {
 		s.errors = c.Errors.Routes.Value()
 	}
@@ -85,9 +90,6 @@ func compileServer(env *module.Env, c *ServerConfig) (*Server, error) {
 		case err != nil:
 			ps = append(ps, schema.Problem{Pointer: pointer, Message: err.Error()})
 		}
-	}
-	if len(c.TLSConnectionPolicies) > 0 {
-		fail("/tls_connection_policies", fmt.Errorf("TLS is not supported yet, and the server must not speak in clear text by mistake: remove tls_connection_policies and set \"automatic_https\": {\"disable\": true}"))
 	}
 	ps = append(ps, s.listenOn(env, c)...)
 	s.client = clientip.Options{Headers: clientHeaders(c), Strict: c.TrustedProxiesStrict > 0, Unix: c.TrustedProxiesUnix}
@@ -132,16 +134,16 @@ func (s *Server) listenOn(env *module.Env, c *ServerConfig) schema.Problems {
 			ps = append(ps, schema.Problem{Pointer: pointer, Message: err.Error(), Found: text})
 			continue
 		}
-		protocols := s.protocolsAt(env, c, i, pointer)
+		names := protocolsAt(c, i)
 		for k := range addr.Count() {
-			s.addrs = append(s.addrs, listenAddr{addr.At(k), i, protocols})
+			s.addrs = append(s.addrs, listenAddr{addr.At(k), i, names})
 		}
 	}
 	return ps
 }
 
-// protocolsAt is what is spoken in clear text on one address.
-func (s *Server) protocolsAt(env *module.Env, c *ServerConfig, i int, pointer string) wire.Protocols {
+// protocolsAt is what is to be spoken on one address.
+func protocolsAt(c *ServerConfig, i int) spoken {
 	names := c.Protocols
 	if len(names) == 0 {
 		names = []string{"h1", "h2", "h3"}
@@ -159,10 +161,7 @@ func (s *Server) protocolsAt(env *module.Env, c *ServerConfig, i int, pointer st
 		names = own
 	}
 	has := func(n string) bool { return slices.Contains(names, n) }
-	if !has("h1") && has("h2") && !has("h2c") {
-		env.Warn(pointer, "HTTP/2 skipped because it requires TLS; nothing is served on this address (h2c is HTTP/2 without TLS)")
-	}
-	return wire.Protocols{HTTP1: has("h1"), UnencryptedHTTP2: has("h2c") || (has("h1") && has("h2"))}
+	return spoken{h1: has("h1"), h2: has("h2"), h2c: has("h2c"), h3: has("h3")}
 }
 
 func settings(c *ServerConfig) wire.Settings {
@@ -185,44 +184,6 @@ func settings(c *ServerConfig) wire.Settings {
 		MaxHeaderBytes:    c.MaxHeaderBytes,
 		EnableFullDuplex:  c.EnableFullDuplex,
 	}
-}
-
-// settingsFor is the limits of the server on a socket that speaks p.
-func (s *Server) settingsFor(p wire.Protocols) *wire.Settings {
-	h1, h2 := 0, 0
-	if p.HTTP1 {
-		h1 = 1
-	}
-	if p.UnencryptedHTTP2 {
-		h2 = 1
-	}
-	return &s.settings[h1][h2]
-}
-
-// wantsHTTPS says why automatic HTTPS would touch the server, "" if it would
-// not. It follows the rules by which names qualify (tls-pki, section 10.1).
-func (s *Server) wantsHTTPS(app *App) string {
-	if s.https.Disable || len(s.addrs) == 0 {
-		return ""
-	}
-	onlyHTTP, onlyHTTPS := true, true
-	for _, a := range s.addrs {
-		port := int(a.addr.StartPort)
-		onlyHTTP = onlyHTTP && port == app.httpPort
-		onlyHTTPS = onlyHTTPS && port == app.httpsPort
-	}
-	if onlyHTTP {
-		return ""
-	}
-	if onlyHTTPS {
-		return fmt.Sprintf("it listens on the HTTPS port %d only", app.httpsPort)
-	}
-	for name := range s.routes.Hosts().All() {
-		if !slices.Contains(s.https.Skip, name) {
-			return fmt.Sprintf("it has a route for host %q", name)
-		}
-	}
-	return ""
 }
 
 // ClientOf implements handlers.Client.

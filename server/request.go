@@ -2,13 +2,16 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/internal/urlpath"
 	"github.com/sluiceproxy/sluice/server/logs"
 	"go.uber.org/zap"
 )
@@ -33,6 +36,10 @@ var (
 	errMethodTooLong = errors.New("the request method is longer than 32 bytes")
 	errNoHost        = errors.New("the request has no Host")
 )
+
+// challengePath begins the paths at which certificate authorities ask (RFC 8555,
+// section 8.3).
+const challengePath = "/.well-known/acme-challenge/"
 
 // serverName is the value of the Server header. Appending to it copies it.
 var serverName = []string{"sluice"}
@@ -66,7 +73,13 @@ func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globa
 	}
 	w.Header()["Server"] = serverName
 	defer q.finish(r)
+	if c := b.process.certificates; c != nil && strings.HasPrefix(r.URL.Path, challengePath) && c.AnswerChallenge(&q.response, r) {
+		return
+	}
 	if err := b.admit(r); err != nil {
+		if handlers.StatusOf(err) == http.StatusMisdirectedRequest {
+			w.Header()["Connection"] = []string{"close"}
+		}
 		q.handleError(&q.response, r, err)
 		return
 	}
@@ -91,6 +104,9 @@ func (b *boundServer) admit(r *http.Request) error {
 	}
 	if r.Host == "" && r.ProtoMajor == 1 && r.ProtoMinor == 1 {
 		return handlers.NewError(http.StatusBadRequest, errNoHost)
+	}
+	if b.strictSNI && r.TLS != nil && !strings.EqualFold(urlpath.Host(r.Host), r.TLS.ServerName) {
+		return handlers.NewError(http.StatusMisdirectedRequest, fmt.Errorf("strict host matching: the TLS server name %q is not the host %q of the request", r.TLS.ServerName, r.Host))
 	}
 	b.filter.Filter(r.Header, func(name string, repeated bool) {
 		log := b.Logger("http.log")

@@ -5,6 +5,7 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/clientip"
 	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/tls/handshake"
 	"github.com/sluiceproxy/sluice/server/wire"
 )
 
@@ -95,8 +96,10 @@ type ServerConfig struct {
 	// NamedRoutes are run by the `invoke` handler only.
 	NamedRoutes map[string]module.Ref[*route.Route] `json:"named_routes" module:"=http.route" null:"refuse"`
 
-	// TLSConnectionPolicies turn TLS on; they come with a later version.
-	TLSConnectionPolicies []any `json:"tls_connection_policies"`
+	// TLSConnectionPolicies turn TLS on, and say which handshakes are made how: the
+	// first that matches a client counts. An empty list is none, and not filled by
+	// automatic HTTPS. Default: what automatic HTTPS needs.
+	TLSConnectionPolicies module.Ref[*handshake.Policies] `json:"tls_connection_policies" module:"=tls.connection_policies"`
 	// AutomaticHTTPS says what to do about certificates and redirects.
 	AutomaticHTTPS AutoHTTPSConfig `json:"automatic_https"`
 	// StrictSNIHost requires that the Host header of a TLS request is the name

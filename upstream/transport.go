@@ -26,6 +26,9 @@ type Traits struct {
 	RequestBuffers int64
 	// NeedsLength is told the length of a body wherever that is known, even if the client did not give it (BUF-3).
 	NeedsLength bool
+	// SpoolBody is how long a body of unknown length may be that is kept in a temporary file where RequestBuffers is not enough
+	// to find out its length; 0 keeps none.
+	SpoolBody int64
 	// FlushesLate does not want a response flushed at once only because its length is not known (FLUSH-7).
 	FlushesLate bool
 	// ExpectContinue is how long the body of a request with "Expect: 100-continue" waits for the upstream to ask for it; with 0

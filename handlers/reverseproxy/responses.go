@@ -22,7 +22,7 @@ func (p *proxying) pass(res *http.Response) (error, outcome) { //nolint:revive /
 		return p.relay(res, res.StatusCode), finished
 	}
 	if e := p.log.Check(zap.DebugLevel, "handling response"); e != nil {
-		e.Write(zap.Int("status", res.StatusCode), zap.Bool("routes", !entry.HasStatus))
+		e.Write(zap.Int("handler", entry.Index), zap.Int("status", res.StatusCode), zap.Bool("routes", !entry.HasStatus))
 	}
 	if !entry.HasStatus {
 		return p.interrupt(entry, res), finished

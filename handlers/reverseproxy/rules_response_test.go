@@ -198,10 +198,13 @@ func TestLogLines(t *testing.T) {
 		}
 	}
 	const debug, warn = zap.DebugLevel, zap.WarnLevel
-	good := proxy(t, `{"upstreams":[{"dial":%q}],"handle_response":[{"status_code":"201"}]}`, answer(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+	good := proxy(t, `{"upstreams":[{"dial":%q}],"handle_response":[{"match":{"status_code":[500]},"status_code":"202"},{"status_code":"201"}]}`, answer(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
 	good.get("/").want(t, 201, "ok")
 	check(t, good, want{"selected upstream", debug, "dial total_upstreams"},
-		want{"upstream roundtrip", debug, "upstream duration request headers status"}, want{"handling response", debug, "status routes"})
+		want{"upstream roundtrip", debug, "upstream duration request headers status"}, want{"handling response", debug, "handler status routes"})
+	if n := good.logs.FilterMessage("handling response").All()[0].ContextMap()["handler"]; n != int64(1) {
+		t.Errorf("the entry has the number %v", n)
+	}
 	refused := proxy(t, `{"upstreams":[{"dial":%q}]}`, dead(t))
 	refused.get("/")
 	check(t, refused, want{"upstream roundtrip", debug, "upstream duration request error"})

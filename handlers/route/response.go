@@ -23,6 +23,8 @@ type ResponseConfig struct {
 
 // Response is a compiled ResponseConfig.
 type Response struct {
+	// Index is its place in the list.
+	Index int
 	// HasStatus reports whether there is a status; Status is it.
 	HasStatus bool
 	Status    vars.Text
@@ -43,6 +45,7 @@ func CompileResponses(list []ResponseConfig) Responses {
 	for i := range list {
 		c := &list[i]
 		out[i] = Response{
+			Index:     i,
 			HasStatus: c.StatusCode != "", Status: vars.Parse(string(c.StatusCode)),
 			HasRoutes: c.Routes.Set(), Routes: c.Routes.Value(),
 			match: respmatch.Compile(c.Match),

@@ -71,6 +71,12 @@ func compile(_ *module.Env, c *Config) (*Route, error) {
 	return r, nil
 }
 
+// Of returns a route without matchers that runs one handler. It is no route of a
+// document.
+func Of(h handlers.Handler) *Route {
+	return &Route{handlers: []handlers.Handler{h}, names: []string{""}, nodes: []*config.Node{nil}, keys: keysOf(nil)}
+}
+
 // Match reports whether the route's matchers admit the request.
 func (r *Route) Match(req *http.Request) (bool, error) {
 	if len(r.sets) == 0 {

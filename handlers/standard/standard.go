@@ -101,7 +101,6 @@ func Refused() map[string]string {
 	out["http.handlers.acme_server"] = http
 	out["http.matchers.tls"] = http
 	out["caddy.logging.cores.mock"] = "it is a core for tests only"
-	out["caddy.listeners.http_redirect"] = "it needs TLS, which comes with a later version"
 	for _, name := range []string{"pki_root", "pki_intermediate", "storage"} {
 		out["tls.ca_pool.source."+name] = "it needs the apps pki and tls, which come with a later version"
 	}

@@ -101,13 +101,16 @@ func (m *Packets) Plan(ctx context.Context, wants []netaddr.Addr) (*PacketPlan, 
 
 // makesRoom reports whether a socket that leaves has the port.
 func (p *PacketPlan) makesRoom(a netaddr.Addr) bool {
-	for _, l := range p.leaves {
-		if l.Addr.StartPort == a.StartPort {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.leaves, func(l *Packet) bool { return l.Addr.StartPort == a.StartPort })
 }
+
+// givesRoom reports whether a socket that comes has the port.
+func (p *PacketPlan) givesRoom(a netaddr.Addr) bool {
+	return slices.ContainsFunc(p.late, func(l *Packet) bool { return l.Addr.StartPort == a.StartPort })
+}
+
+// Leaving is the sockets that are open and not wanted any more.
+func (p *PacketPlan) Leaving() []*Packet { return p.leaves }
 
 // Undo closes what the plan has opened.
 func (p *PacketPlan) Undo() {
@@ -117,15 +120,16 @@ func (p *PacketPlan) Undo() {
 	p.fresh = nil
 }
 
-// Commit carries the plan out. gone is given what leaves, and closes it; serve what has come. An address that one of ours had
-// until now is opened last; where that fails it is an error, and nothing listens there.
-func (p *PacketPlan) Commit(serve, gone func(*Packet)) error {
+// Commit carries the plan out. gone is given what leaves, and closes it, before it returns if now is true; serve is given what
+// has come. An address that one of ours had until now is opened last; where that fails it is an error, and nothing listens
+// there.
+func (p *PacketPlan) Commit(serve func(*Packet), gone func(p *Packet, now bool)) error {
 	m := p.of
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range p.leaves {
 		delete(m.open, string(l.Key()))
-		gone(l)
+		gone(l, p.givesRoom(l.Addr))
 	}
 	var errs []error
 	for _, l := range p.late {

@@ -37,7 +37,7 @@ func TestPacketsAreKeptOpenedAndClosed(t *testing.T) {
 		t.Helper()
 		plan, err := m.Plan(t.Context(), wants)
 		if err == nil {
-			err = plan.Commit(func(p *Packet) { served = append(served, p.Addr.Host) }, func(p *Packet) {
+			err = plan.Commit(func(p *Packet) { served = append(served, p.Addr.Host) }, func(p *Packet, _ bool) {
 				left = append(left, p.Addr.Host)
 				p.Conn.Close()
 			})

@@ -47,15 +47,25 @@ func (o *opened) RemoteAddr() net.Addr { return o.remote }
 
 // open lets the openers read and serves what follows.
 func (s *Server) open(c *conn, set *Settings) {
-	o := &opened{Conn: c.raw, local: c.id.local, remote: c.id.remote}
-	for _, opener := range set.Openers {
+	o, err := runOpeners(&opened{Conn: c.raw, local: c.id.local, remote: c.id.remote}, set.Openers)
+	if err != nil {
+		s.unopened(c, err)
+		return
+	}
+	c.id.local, c.id.remote = o.local, o.remote
+	if set.TLS != nil {
+		s.secure(c, o.rest)
+		return
+	}
+	s.begin(c, o.rest)
+}
+
+// runOpeners lets openers read the beginning of a connection.
+func runOpeners(o *opened, openers []Opener) (*opened, error) {
+	for _, opener := range openers {
 		found, err := opener.Open(o)
 		if err != nil {
-			if s.opt.ErrorLog != nil && !c.closed.Load() {
-				s.opt.ErrorLog.Printf("http: closing a connection from %s: %v", c.id.remote, err)
-			}
-			_ = c.forceClose()
-			return
+			return nil, err
 		}
 		o.rest = append(found.Rest, o.rest...)
 		if found.Local != nil {
@@ -65,12 +75,15 @@ func (s *Server) open(c *conn, set *Settings) {
 			o.remote = found.Remote
 		}
 	}
-	c.id.local, c.id.remote = o.local, o.remote
-	if set.TLS != nil {
-		s.secure(c, o.rest)
-		return
+	return o, nil
+}
+
+// unopened ends a connection that an opener has refused.
+func (s *Server) unopened(c *conn, err error) {
+	if s.opt.ErrorLog != nil && !c.closed.Load() {
+		s.opt.ErrorLog.Printf("http: closing a connection from %s: %v", c.id.remote, err)
 	}
-	s.begin(c, o.rest)
+	_ = c.forceClose()
 }
 
 // begin serves HTTP/1, or HTTP/2 with prior knowledge, on a connection of which

@@ -16,9 +16,11 @@ type TLS struct {
 	// Config is what handshakes begin with; its GetConfigForClient gives each the
 	// one that holds now. Required.
 	Config *tls.Config
-	// RedirectClearText answers a request in clear text with a redirect to the
-	// same in TLS, instead of with 400.
-	RedirectClearText bool
+	// RedirectLimit, if positive, answers a request in clear text with a redirect
+	// to the same in TLS, instead of with 400, and reads so many bytes of it.
+	RedirectLimit int64
+	// Inside read what stands between TLS and HTTP, in their order.
+	Inside []Opener
 }
 
 // Protocol names of ALPN (RFC 7301), and of the ACME challenge (RFC 8737).
@@ -34,13 +36,13 @@ func (s *Server) secure(c *conn, beginning []byte) {
 	if d := after(time.Now(), set.ReadHeaderTimeout, set.ReadTimeout); !d.IsZero() {
 		_ = c.raw.SetDeadline(d)
 	}
-	under := &handshaking{opened: opened{Conn: c.raw, local: c.id.local, remote: c.id.remote, rest: beginning}, keep: set.TLS.RedirectClearText}
+	under := &handshaking{opened: opened{Conn: c.raw, local: c.id.local, remote: c.id.remote, rest: beginning}, keep: set.TLS.RedirectLimit}
 	t := tls.Server(under, set.TLS.Config)
 	if err := t.HandshakeContext(context.Background()); err != nil {
 		s.refuse(c, under, err)
 		return
 	}
-	under.keep, under.seen = false, nil
+	under.keep, under.seen = 0, nil
 	_ = c.raw.SetDeadline(time.Time{})
 	state := t.ConnectionState()
 	if state.NegotiatedProtocol == alpnACME { // the handshake is all that there is to it
@@ -50,6 +52,14 @@ func (s *Server) secure(c *conn, beginning []byte) {
 	}
 	next := &conn{raw: t, srv: s, id: c.id, tls: &state, h2: state.NegotiatedProtocol == alpnHTTP2}
 	next.guard.protocols = Protocols{HTTP1: true}
+	if len(set.TLS.Inside) > 0 {
+		o, err := runOpeners(&opened{Conn: t, local: c.id.local, remote: c.id.remote}, set.TLS.Inside)
+		if err != nil {
+			s.unopened(c, err)
+			return
+		}
+		c.id.local, c.id.remote, next.replay = o.local, o.remote, o.rest
+	}
 	s.succeed(c, next)
 }
 
@@ -76,21 +86,18 @@ func looksLikeHTTP(b [5]byte) bool {
 
 const clearTextAnswer = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 
-// maxClearText bounds what is read of a request in clear text.
-const maxClearText = 8 << 10
-
 // handshaking is a connection during its handshake. It can keep what it has
 // read, since crypto/tls does not give that back.
 type handshaking struct {
 	opened
-	keep bool
+	keep int64 // so many bytes
 	seen []byte
 }
 
 // Read implements io.Reader.
 func (h *handshaking) Read(p []byte) (int, error) {
 	n, err := h.opened.Read(p)
-	if h.keep && len(h.seen)+n <= maxClearText {
+	if int64(len(h.seen)+n) <= h.keep {
 		h.seen = append(h.seen, p[:n]...)
 	}
 	return n, err
@@ -99,11 +106,11 @@ func (h *handshaking) Read(p []byte) (int, error) {
 // answer answers a request in clear text.
 func (h *handshaking) answer() {
 	text := clearTextAnswer
-	if h.keep {
+	if h.keep > 0 {
 		rest := io.MultiReader(bytes.NewReader(h.seen), &h.opened)
-		r, err := http.ReadRequest(bufio.NewReader(io.LimitReader(rest, maxClearText)))
+		r, err := http.ReadRequest(bufio.NewReader(io.LimitReader(rest, h.keep)))
 		if err == nil && r.Host != "" {
-			text = "HTTP/1.1 308 Permanent Redirect\r\nLocation: https://" + r.Host + r.URL.RequestURI() +
+			text = "HTTP/1.0 308 Permanent Redirect\r\nLocation: https://" + r.Host + r.URL.RequestURI() +
 				"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 		}
 	}

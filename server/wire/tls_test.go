@@ -63,9 +63,13 @@ func listenTLS(t testing.TB, set Settings, h http.HandlerFunc) (s *Server, addre
 
 func tlsSettings(cert tls.Certificate, redirect bool) Settings {
 	inner := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1", alpnACME}}
+	limit := int64(0)
+	if redirect {
+		limit = 8 << 10
+	}
 	return Settings{
 		ReadHeaderTimeout: 10 * time.Second, Protocols: Protocols{HTTP1: true},
-		TLS: &TLS{Config: &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return inner, nil }}, RedirectClearText: redirect},
+		TLS: &TLS{Config: &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return inner, nil }}, RedirectLimit: limit},
 	}
 }
 
@@ -115,7 +119,7 @@ func TestTLSClearTextRequest(t *testing.T) {
 		_, address := listenTLS(t, tlsSettings(cert, redirect), func(http.ResponseWriter, *http.Request) { t.Error("a request was served") })
 		for request, want := range map[string][2]string{
 			"GET /a?b=c HTTP/1.1\r\nHost: a.test\r\n\r\n": {"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
-				"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://a.test/a?b=c\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"},
+				"HTTP/1.0 308 Permanent Redirect\r\nLocation: https://a.test/a?b=c\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"},
 			"SSH-2.0-x\r\n": {"", ""},
 		} {
 			c, err := net.Dial("tcp", address)

@@ -24,6 +24,7 @@ import (
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
+	"github.com/sluiceproxy/sluice/handlers/match"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/fastcgi"
 	"github.com/sluiceproxy/sluice/handlers/route"
@@ -66,7 +67,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // table is made once: that takes longer than most tests.
 var table = sync.OnceValues(func() (*module.Table, error) {
-	specs := slices.Concat(reverseproxy.Specs(), trust.Specs(), route.Specs())
+	specs := slices.Concat(reverseproxy.Specs(), trust.Specs(), route.Specs(), match.Specs())
 	if !slices.ContainsFunc(specs, func(s module.Spec) bool { return s.ID == fastcgi.Spec().ID }) {
 		specs = append(specs, fastcgi.Spec())
 	}
@@ -116,6 +117,7 @@ func start(t *testing.T, dial, transport, handler string, adjust func(f *front))
 	if f.URL == "" {
 		f.Start()
 	}
+	f.Client().Transport.(*http.Transport).DisableCompression = true
 	t.Cleanup(f.Close)
 	return f
 }
@@ -158,9 +160,7 @@ func (f *front) do(method, target string, body io.Reader, length int64, pairs ..
 			r.Header.Add(pairs[i], pairs[i+1])
 		}
 	}
-	transport := f.Client().Transport.(*http.Transport)
-	transport.DisableCompression = true
-	res, err := transport.RoundTrip(r)
+	res, err := f.Client().Transport.RoundTrip(r)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -1,0 +1,75 @@
+package automation
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// BenchmarkStart loads 10,000 managed names from a storage in files, as a process does that starts.
+func BenchmarkStart(b *testing.B) {
+	const n = 10_000
+	s := &certmagic.FileStorage{Path: b.TempDir()}
+	a := newAuthority("public")
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("site%d.example.com", i)
+		cert, key := a.fresh(names[i])
+		folder := filepath.Join(s.Path, "certificates", "public", names[i])
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			b.Fatal(err)
+		}
+		for ext, text := range map[string]string{"crt": cert, "key": key, "json": `{"sans":["` + names[i] + `"]}`} {
+			if err := os.WriteFile(filepath.Join(folder, names[i]+"."+ext), []byte(text), 0o600); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	_ = context.Background()
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		start := time.Now()
+		r := newRig(b, s)
+		r.m.Manage(names, nil)
+		told := time.Since(start)
+		until(b, "all are there", func() bool { return r.bus.count("tls/cached_managed_cert") == n })
+		took := time.Since(start)
+		if r.public.total() != 0 {
+			b.Fatal("certificates were obtained")
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(took.Seconds(), "s/start")
+		b.ReportMetric(told.Seconds()*1000, "ms/Manage")
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/1e6, "MB")
+		start = time.Now()
+		r.m.Manage([]string{"one-more.example.com"}, nil)
+		b.ReportMetric(float64(time.Since(start).Microseconds()), "us/one")
+		start = time.Now()
+		_ = r.m.Certificates()
+		b.ReportMetric(float64(time.Since(start).Milliseconds()), "ms/Certificates")
+		start = time.Now()
+		r.load(`{"cache":{"capacity":20000}}`)
+		b.ReportMetric(float64(time.Since(start).Milliseconds()), "ms/edit")
+		r.m.Close()
+	}
+}
+
+func BenchmarkConfig(b *testing.B) {
+	r := newRig(b, newMemory())
+	r.load(`{"automation":{"policies":[{"subjects":["*.example.com","a.test"]},{}]}}`)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			_ = r.m.Config("some.example.com")
+		}
+	})
+}
