@@ -23,6 +23,8 @@ import (
 	"github.com/sluiceproxy/sluice/server/tls/handshake"
 	"github.com/sluiceproxy/sluice/server/wire"
 	"go.uber.org/zap"
+
+	"github.com/caddyserver/certmagic"
 )
 
 // RootConfig is the whole document.
@@ -31,8 +33,9 @@ type RootConfig struct {
 	Admin module.Ref[any] `json:"admin" module:"=sluice.admin" always:"true"`
 	// Logging is the process's logs. By default one log goes to standard error.
 	Logging module.Ref[*logs.Set] `json:"logging" module:"=sluice.logging" always:"true"`
-	// Storage of certificates comes with a later version.
-	Storage module.Later `json:"storage"`
+	// Storage is where certificates, keys and accounts are kept. Default: files in
+	// the data directory.
+	Storage module.Ref[certmagic.Storage] `json:"storage" module:"caddy.storage" inline:"module"`
 	// Apps are what the process runs, by module name.
 	Apps map[string]module.Ref[any] `json:"apps" module:"" keyed:"true"`
 }
@@ -43,6 +46,8 @@ type root struct {
 	logs  *logs.Set
 	app   *App
 	files fsys.Registry // the named file systems
+
+	storage certmagic.Storage // nil for the default
 }
 
 // sameOutside reports whether two documents have the same admin endpoint and
@@ -62,7 +67,7 @@ func Specs() []module.Spec {
 }
 
 func compileRoot(_ *module.Env, c *RootConfig) (*root, error) {
-	r := &root{admin: c.Admin.Node(), logs: c.Logging.Value(), app: &App{}}
+	r := &root{admin: c.Admin.Node(), logs: c.Logging.Value(), app: &App{}, storage: c.Storage.Value()}
 	if http, ok := c.Apps[httpID]; ok {
 		r.app = http.Value().(*App)
 	}

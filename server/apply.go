@@ -285,6 +285,9 @@ func (e *Engine) swap(b *batch, revision uint64, plan *socketPlan) {
 	e.opt.Logs.Use(g.root.logs)
 	e.current.Store(g)
 	e.process.requests.Use(g.root.app.metering.view, g.root.app.metering.series)
+	if e.opt.UseStorage != nil {
+		e.opt.UseStorage(g.root.storage)
+	}
 	for _, m := range b.members {
 		startAll(m.result.New)
 	}

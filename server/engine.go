@@ -19,6 +19,8 @@ import (
 	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/sluiceproxy/sluice/server/tls/handshake"
+
+	"github.com/caddyserver/certmagic"
 )
 
 // Options are what an engine is made of.
@@ -40,6 +42,9 @@ type Options struct {
 	// tickets; without them nothing is served with TLS.
 	Certificates Certificates
 	Tickets      *handshake.Tickets
+	// UseStorage, if set, is told of the storage that each generation names, nil
+	// for none, before its modules start.
+	UseStorage func(certmagic.Storage)
 	// Metrics is the process's metrics, and Telemetry where they and traces may
 	// be sent; nil is one of the engine's own. Both become services.
 	Metrics   *metrics.Registry

@@ -37,9 +37,9 @@ var (
 	errNoHost        = errors.New("the request has no Host")
 )
 
-// challengePath begins the paths at which certificate authorities ask (RFC 8555,
-// section 8.3).
-const challengePath = "/.well-known/acme-challenge/"
+// challengePath begins the paths at which certificate authorities ask, such as
+// those of RFC 8555, section 8.3.
+const challengePath = "/.well-known/"
 
 // serverName is the value of the Server header. Appending to it copies it.
 var serverName = []string{"sluice"}

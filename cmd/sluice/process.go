@@ -134,7 +134,8 @@ func (p *process) openStore() error {
 func (p *process) newEngine(doc *config.Doc, revision uint64) (*server.Engine, error) {
 	opt := server.Options{Table: p.table, Services: p.services, ReadFile: readFile, Globals: p.globals,
 		Sockets: listen.NewManager(listen.Options{}), Logs: p.logs, Doc: doc, Revision: revision,
-		Metrics: p.metrics, Telemetry: p.telemetry}
+		Metrics: p.metrics, Telemetry: p.telemetry,
+		Certificates: p.certificates, Tickets: p.certificates.tickets, UseStorage: p.certificates.UseStorage}
 	if p.store != nil {
 		opt.Journal = journal.Journal{Store: p.store}
 	}

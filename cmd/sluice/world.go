@@ -33,6 +33,8 @@ type world struct {
 	// metrics is what the process counts, telemetry where traces may be sent.
 	metrics   *metrics.Registry
 	telemetry *telemetry.Telemetry
+	// certificates is where servers get theirs.
+	certificates *certificates
 }
 
 // newTable lists the modules of this program.
@@ -73,6 +75,9 @@ func (p *program) newWorld() (*world, error) {
 	module.Provide(w.services, mirror.NewCopies(w.metrics))
 	module.Provide(w.services, dynamic.NewCache(w.pool, dynamic.Options{}))
 	module.Provide(w.services, upstream.NewTransports(upstream.TransportsConfig{Proxy: http.ProxyFromEnvironment, Connections: w.pool.Connections()}))
+	if w.certificates, err = w.newCertificates(); err != nil {
+		return nil, err
+	}
 	return w, nil
 }
 

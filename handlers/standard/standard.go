@@ -36,9 +36,20 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/timeouts"
 	"github.com/sluiceproxy/sluice/handlers/tracing"
 	"github.com/sluiceproxy/sluice/server"
+	"github.com/sluiceproxy/sluice/server/certstore"
+	"github.com/sluiceproxy/sluice/server/events"
 	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/sluiceproxy/sluice/server/logs/filtermod"
+	"github.com/sluiceproxy/sluice/server/pki"
+	"github.com/sluiceproxy/sluice/server/pki/pools"
 	"github.com/sluiceproxy/sluice/server/proxyprotocol"
+	"github.com/sluiceproxy/sluice/server/tls/automation"
+	"github.com/sluiceproxy/sluice/server/tls/automation/loaders"
+	"github.com/sluiceproxy/sluice/server/tls/automation/managers"
+	"github.com/sluiceproxy/sluice/server/tls/automation/permission"
+	"github.com/sluiceproxy/sluice/server/tls/dnsproviders"
+	"github.com/sluiceproxy/sluice/server/tls/handshake"
+	"github.com/sluiceproxy/sluice/server/tls/issuance"
 	"github.com/sluiceproxy/sluice/server/trust"
 )
 
@@ -81,6 +92,17 @@ func Specs() []module.Spec {
 		reverseproxy.Specs(),
 		[]module.Spec{fastcgi.Spec()},
 		trust.Specs(),
+		certstore.Specs(),
+		events.Specs(),
+		pki.Specs(),
+		pools.Specs(),
+		handshake.Specs(),
+		dnsproviders.Specs(),
+		issuance.Specs(),
+		automation.Specs(),
+		managers.Specs(),
+		loaders.Specs(),
+		[]module.Spec{permission.Spec()},
 		fileserver.Specs(),
 		match.Specs(),
 		[]module.Spec{expression.Spec(), filematch.Spec()},
@@ -93,17 +115,10 @@ func Specs() []module.Spec {
 func Refused() map[string]string {
 	const http = "this version serves HTTP only through the modules that `sluice list-modules` shows"
 	out := map[string]string{}
-	for _, id := range []string{
-		"tls", "pki", "events", "layer4",
-	} {
-		out[id] = "apps beside http come with a later version"
-	}
+	out["layer4"] = "it proxies TCP and UDP, which comes with a later version"
 	out["http.handlers.acme_server"] = http
 	out["http.matchers.tls"] = http
 	out["caddy.logging.cores.mock"] = "it is a core for tests only"
-	for _, name := range []string{"pki_root", "pki_intermediate", "storage"} {
-		out["tls.ca_pool.source."+name] = "it needs the apps pki and tls, which come with a later version"
-	}
-	out["caddy.storage.file_system"] = "certificates come with a later version, and with them their storage"
+	out["tls.ca_pool.source.storage"] = "it comes with a later version"
 	return out
 }

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -268,34 +270,48 @@ func TestLockOfTheDead(t *testing.T) {
 	if got, err := s.TryLock(bg, "shared"); got || err != nil {
 		t.Fatalf("a lock that may be alive was taken: %v", err)
 	}
-	setUpdated(t, file, time.Now().Add(-lockStale-time.Second))
-	got := make(chan bool)
-	others := []*FileSystem{s, NewFileSystem(s.Root()), NewFileSystem(s.Root()), NewFileSystem(s.Root())}
-	for _, o := range others {
-		go func() {
-			ok, err := o.TryLock(bg, "shared")
+	for range 60 {
+		setUpdated(t, file, time.Now().Add(-lockStale-time.Second))
+		oneHolder(t, s.Root())
+		must(t, os.WriteFile(file, nil, 0o600)) // the next one to die
+	}
+}
+
+// oneHolder has many ask for a stale lock at once.
+func oneHolder(t *testing.T, root string) {
+	t.Helper()
+	start := make(chan struct{})
+	var ready, done sync.WaitGroup
+	var all [8]*FileSystem
+	var holders atomic.Int32
+	for i := range all {
+		all[i] = NewFileSystem(root)
+		ready.Add(1)
+		done.Go(func() {
+			ready.Done()
+			<-start
+			got, err := all[i].TryLock(bg, "shared")
 			if err != nil {
 				t.Error(err)
 			}
-			got <- ok
-		}()
+			if got {
+				holders.Add(1)
+			}
+		})
 	}
-	holders := 0
-	for range others {
-		if <-got {
-			holders++
+	ready.Wait()
+	close(start)
+	done.Wait()
+	if holders.Load() != 1 {
+		t.Fatalf("%d hold a stale lock, want 1", holders.Load())
+	}
+	for _, s := range all {
+		if len(s.held) > 0 {
+			must(t, s.Unlock(bg, "shared"))
 		}
 	}
-	if holders != 1 {
-		t.Errorf("%d hold a stale lock, want 1", holders)
-	}
-	for _, o := range others {
-		if len(o.held) > 0 {
-			must(t, o.Unlock(bg, "shared"))
-		}
-	}
-	if _, err := os.Stat(file); err == nil {
-		t.Error("the lock file is still there")
+	if _, err := os.Stat(all[0].lockFilename("shared")); err == nil {
+		t.Fatal("the lock file is still there")
 	}
 }
 
@@ -320,7 +336,7 @@ func TestLockOfOthers(t *testing.T) {
 	must(t, os.WriteFile(file, fmt.Appendf(nil, `{"created":%q,"updated":%q}`, content.Created.Format(time.RFC3339Nano), time.Now().Format(time.RFC3339Nano)), 0o600))
 	must(t, s.Unlock(bg, "A *"))
 	if _, err := os.Stat(file); err == nil {
-		t.Error("the lock is not released")
+		t.Fatal("the lock is not released")
 	}
 	// One that was taken over is left to whom it belongs.
 	must(t, s.Lock(bg, "A *"))

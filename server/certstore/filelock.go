@@ -191,7 +191,7 @@ func (h *heldLock) renew(file string) {
 		}
 		lost := false
 		done, err := editLock(file, func(f *os.File, now lockFile) (bool, error) {
-			if lost = false; lost {
+			if lost = !now.of(h.file); lost {
 				return false, nil
 			}
 			renewed := h.file

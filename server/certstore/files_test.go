@@ -35,6 +35,7 @@ func TestLayout(t *testing.T) {
 		"instance.uuid":                                                              "instance.uuid",
 		"last_clean.json":                                                            "last_clean.json",
 	}
+	defer syscall.Umask(syscall.Umask(0)) // the modes must not depend on it
 	s := newFileSystem(t)
 	library := &certmagic.FileStorage{Path: s.Root()}
 	bolt := newBolt(t, filepath.Join(t.TempDir(), "s.db"))

@@ -665,7 +665,8 @@ func TestWords(t *testing.T) {
 		return routes, nil
 	}
 	for text, want := range map[string]string{
-		"": `{"protocol":"fastcgi"}`,
+		"":                          `{"protocol":"fastcgi"}`,
+		" {\nbody_spool_size -1\n}": `{"protocol":"fastcgi","body_spool_size":-1}`,
 		" {\nroot /srv\nsplit .php .phtml\nenv A b\nenv B {host}\nresolve_root_symlink\ndial_timeout 1s\nread_timeout 2s\nwrite_timeout 3s\nbody_spool_size 1MiB\ncapture_stderr\n}": `{"protocol":"fastcgi","root":"/srv",` +
 			`"split_path":[".php",".phtml"],"env":{"A":"b","B":"{http.request.host}"},"resolve_root_symlink":true,"dial_timeout":1000000000,"read_timeout":2000000000,"write_timeout":3000000000,"body_spool_size":1048576,"capture_stderr":true}`,
 	} {
@@ -676,7 +677,7 @@ func TestWords(t *testing.T) {
 		}
 		adapttest.Same(t, got, want)
 	}
-	for _, text := range []string{" x", " {\nroot\n}", " {\nenv A\n}", " {\nsplit\n}", " {\ntls\n}", " {\ndial_timeout soon\n}"} {
+	for _, text := range []string{" x", " {\nroot\n}", " {\nenv A\n}", " {\nsplit\n}", " {\ntls\n}", " {\ndial_timeout soon\n}", " {\nbody_spool_size much\n}"} {
 		if got, err := read(text); err == nil {
 			t.Errorf("%s is taken: %s", text, got)
 		}

@@ -143,8 +143,8 @@ func (m *Manager) decide(list []string) {
 			again = append(again, m.names.coveredBy(name)...)
 		}
 	}
-	for _, name := range again {
-		m.decideOne(name)
+	if len(again) > 0 { // they have fewer stars, so this ends
+		m.decide(again)
 	}
 }
 

@@ -48,7 +48,8 @@ func compileACME(env *module.Env, c *ACMEConfig) (Issuer, error) {
 		AltTLSALPNPort:            c.Challenges.TLSALPN.AlternatePort,
 		HTTPProxy:                 a.proxy,
 	}
-	problems := c.readTexts(env, t)
+	problems := append(negative("/acme_timeout", c.ACMETimeout, 0), negative("/certificate_lifetime", c.CertificateLifetime, 0)...)
+	problems = append(problems, c.readTexts(env, t)...)
 	problems = append(problems, c.readAccount(env, t)...)
 	problems = append(problems, c.readChains(t)...)
 	problems = append(problems, c.readRoots(env, t)...)

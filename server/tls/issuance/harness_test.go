@@ -3,8 +3,10 @@ package issuance_test
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -24,8 +26,8 @@ import (
 
 // holder is a config with an issuer in it.
 type holder struct {
-	Issuer module.Ref[issuance.Issuer] `json:"issuer" module:"tls.issuance" inline:"module"`
 	PKI    module.Ref[*pki.App]        `json:"pki" module:"=pki"`
+	Issuer module.Ref[issuance.Issuer] `json:"issuer" module:"tls.issuance" inline:"module"`
 }
 
 func table(t *testing.T) *module.Table {
@@ -183,4 +185,16 @@ func dnsOf(t *testing.T, i issuance.Issuer) dnsproviders.Provider {
 		t.Fatal("the issuer has no provider")
 	}
 	return p
+}
+
+func sameJSON(t *testing.T, a, b string) bool {
+	t.Helper()
+	var x, y any
+	if err := json.Unmarshal([]byte(a), &x); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(b), &y); err != nil {
+		t.Fatal(err)
+	}
+	return reflect.DeepEqual(x, y)
 }

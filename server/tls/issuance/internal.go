@@ -27,6 +27,9 @@ func compileInternal(env *module.Env, c *InternalConfig) (Issuer, error) {
 	if i.ca == "" {
 		i.ca = pki.DefaultID
 	}
+	if problems := negative("/lifetime", c.Lifetime, 0); len(problems) > 0 {
+		return nil, problems
+	}
 	env.Own(i.authorities.Need(i.ca))
 	return i, nil
 }

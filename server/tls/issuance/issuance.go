@@ -85,7 +85,9 @@ func (c *DNSChallenge) read(env *module.Env) (*dnsSettings, schema.Problems) {
 	}
 	s := &dnsSettings{provider: c.Provider.Value(), ttl: time.Duration(c.TTL), delay: time.Duration(c.PropagationDelay),
 		timeout: time.Duration(c.PropagationTimeout), resolvers: c.Resolvers}
-	var problems schema.Problems
+	problems := negative("/ttl", c.TTL, 0)
+	problems = append(problems, negative("/propagation_delay", c.PropagationDelay, 0)...)
+	problems = append(problems, negative("/propagation_timeout", c.PropagationTimeout, -1)...)
 	for i, r := range c.Resolvers {
 		if strings.TrimSpace(r) == "" {
 			problems = append(problems, module.Problem(fmt.Sprintf("/resolvers/%d", i), "a resolver is empty; want the host or host:port of a DNS server")...)
@@ -122,6 +124,14 @@ func (s *dnsSettings) with(d Defaults, pointer string) (*dnsSettings, error) {
 func (s *dnsSettings) fill(m *certmagic.DNSManager, log *zap.Logger) {
 	m.DNSProvider, m.TTL, m.PropagationDelay, m.PropagationTimeout = s.provider, s.ttl, s.delay, s.timeout
 	m.Resolvers, m.OverrideDomain, m.Logger = s.resolvers, s.override, log
+}
+
+// negative refuses a length of time below the least one, which the schema sees only where it is a number.
+func negative(pointer string, d module.Duration, least module.Duration) schema.Problems {
+	if d >= least {
+		return nil
+	}
+	return module.Problem(pointer, fmt.Sprintf("%s is less than nothing; want a length of time such as 90s or 12h", d))
 }
 
 // asError returns nil for no problems, as an error that is nil.

@@ -34,7 +34,7 @@ func acmeJSON(ca *acmetest.CA, more string) string {
 }
 
 func ports(ca *acmetest.CA, more string) string {
-	return fmt.Sprintf(`"challenges":{"http":{"alternate_port":%d%s`, ca.HTTPPort, more)
+	return fmt.Sprintf(`"challenges":{"tls-alpn":{"disabled":true},"http":{"alternate_port":%d%s`, ca.HTTPPort, more)
 }
 
 // counter counts the requests to an ACME server whose paths begin with something.

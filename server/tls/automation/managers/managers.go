@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/server/tls/automation/loaders"
 )
@@ -36,10 +37,35 @@ const (
 func Specs() []module.Spec {
 	return []module.Spec{
 		module.New(Namespace+".http", "Asks a web server for the certificate of a handshake.", nil, compileHTTP,
-			module.Examples(module.Example{Title: "Ask a local program.", JSON: `{"via":"http","url":"http://127.0.0.1:5556/certificate"}`})),
+			module.Examples(module.Example{Title: "Ask a local program.", JSON: `{"via":"http","url":"http://127.0.0.1:5556/certificate"}`}),
+			module.Words(httpWords)),
 		module.New(Namespace+".tailscale", "Asks the local Tailscale for the certificates of its names.", nil,
-			func(*module.Env, *TailscaleConfig) (certmagic.Manager, error) { return NewTailscale(""), nil }),
+			func(*module.Env, *TailscaleConfig) (certmagic.Manager, error) { return NewTailscale(""), nil },
+			module.Words(tailscaleWords)),
 	}
+}
+
+// httpWords reads the URL.
+func httpWords(_ *module.Use, d *caddyfile.Dispenser) (any, error) {
+	d.Next()
+	if !d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	c := &HTTPConfig{URL: d.Val()}
+	return c, nothingElse(d)
+}
+
+func tailscaleWords(_ *module.Use, d *caddyfile.Dispenser) (any, error) {
+	d.Next()
+	return &TailscaleConfig{}, nothingElse(d)
+}
+
+// nothingElse refuses further arguments and lines of a block.
+func nothingElse(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return (&caddyfile.Options[struct{}]{}).Parse(d, &struct{}{})
 }
 
 // HTTPConfig asks a web server. It gets a GET request with the parameters server_name, signature_schemes and cipher_suites

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 )
 
@@ -57,7 +58,36 @@ func Spec() module.Spec {
 			}
 			return nil, module.Problem("/endpoint", err.Error())
 		},
-		module.Examples(module.Example{Title: "Ask a local program.", JSON: `{"module":"http","endpoint":"http://127.0.0.1:5555/allowed"}`}))
+		module.Examples(module.Example{Title: "Ask a local program.", JSON: `{"module":"http","endpoint":"http://127.0.0.1:5555/allowed"}`}),
+		module.Words(words))
+}
+
+// words reads the URL, as the argument or in the block.
+func words(_ *module.Use, d *caddyfile.Dispenser) (any, error) {
+	d.Next()
+	c := &HTTPConfig{}
+	if d.NextArg() {
+		c.Endpoint = d.Val()
+		if d.NextArg() {
+			return nil, d.ArgErr()
+		}
+	}
+	lines := caddyfile.Options[HTTPConfig]{Lines: []caddyfile.Option[HTTPConfig]{
+		{Name: "endpoint", Args: caddyfile.Exactly(1), Set: func(c *HTTPConfig, d *caddyfile.Dispenser, args []caddyfile.Token) error {
+			if c.Endpoint != "" {
+				return d.Errf("the endpoint is given twice; give one URL")
+			}
+			c.Endpoint = args[0].Text
+			return nil
+		}},
+	}}
+	if err := lines.Parse(d, c); err != nil {
+		return nil, err
+	}
+	if c.Endpoint == "" {
+		return nil, d.ArgErr()
+	}
+	return c, nil
 }
 
 // HTTP asks a web server.

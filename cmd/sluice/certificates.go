@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
+	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/internal/events"
+	"github.com/sluiceproxy/sluice/server/certstore"
+	"github.com/sluiceproxy/sluice/server/pki"
+	"github.com/sluiceproxy/sluice/server/tls/automation"
+	"github.com/sluiceproxy/sluice/server/tls/handshake"
+	"github.com/sluiceproxy/sluice/server/tls/issuance"
+)
+
+// certificates is all that the process has for TLS. It is what HTTP servers get
+// certificates from.
+type certificates struct {
+	*automation.Manager
+	storage     *certstore.Switch
+	authorities *pki.Authorities
+	tickets     *handshake.Tickets
+	challenges  *issuance.Challenges
+	used        certmagic.Storage // by the document; only the applier knows it
+}
+
+// AnswerChallenge implements server.Certificates.
+func (c *certificates) AnswerChallenge(w http.ResponseWriter, r *http.Request) bool {
+	return c.challenges.HandleHTTP(w, r)
+}
+
+// UseStorage takes the storage that a document names, nil for the default.
+func (c *certificates) UseStorage(s certmagic.Storage) {
+	if s == c.used {
+		return
+	}
+	c.used = s
+	c.storage.Use(s)
+	c.Manager.StorageChanged()
+}
+
+// newCertificates makes them. Nothing is read or written before it is needed.
+func (w *world) newCertificates() (*certificates, error) {
+	stores := certstore.NewStores(environment.These().Data)
+	c := &certificates{storage: certstore.NewSwitch(stores.Default()), challenges: issuance.NewChallenges(w.logs.Core("tls.issuance"))}
+	c.authorities = pki.NewAuthorities(pki.Options{Storage: c.storage, Globals: w.globals, Trust: pki.SystemTrust(),
+		Logger: func(name string) *zap.Logger { return w.logs.Core(name) }})
+	var err error
+	log := w.logs.Core("tls")
+	if c.tickets, err = handshake.NewTickets(handshake.TicketsOptions{OnError: func(err error) {
+		log.Error("renewing the keys of session tickets", zap.Error(err))
+	}}); err != nil {
+		return nil, err
+	}
+	bus := events.NewBus(events.Options{})
+	module.Provide(w.services, stores)
+	module.Provide(w.services, c.storage)
+	module.Provide(w.services, c.authorities)
+	module.Provide(w.services, c.tickets)
+	module.Provide(w.services, c.challenges)
+	module.Provide(w.services, bus)
+	public, err := w.issuer("acme")
+	if err != nil {
+		return nil, err
+	}
+	internal, err := w.issuer("internal")
+	if err != nil {
+		return nil, err
+	}
+	c.Manager = automation.New(automation.Options{Storage: c.storage, Log: log, Events: bus, Public: []issuance.Issuer{public}, Internal: internal, Metrics: w.metrics})
+	module.Provide(w.services, c.Manager)
+	return c, nil
+}
+
+// issuer makes an issuer that says nothing of itself.
+func (w *world) issuer(name string) (issuance.Issuer, error) {
+	res := w.builder().Build(nil, issuance.Namespace+"."+name, config.NewObject(nil), module.Options{})
+	if len(res.Problems) > 0 {
+		return nil, fmt.Errorf("making the issuer %s: %w", name, res.Problems)
+	}
+	return res.Root.Value().(issuance.Issuer), nil
+}
