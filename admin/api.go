@@ -56,6 +56,10 @@ type Deps struct {
 	Metrics *metrics.Registry
 	// Upstreams is what /reverse_proxy/ is about; nil means that there are none.
 	Upstreams *upstream.Pool
+	// Authorities is what /pki/ is about, and Certificates what /tls/ is; nil
+	// means that there are none.
+	Authorities  Authorities
+	Certificates Certificates
 	// Adapters are the languages that /load and /adapt take beside JSON, by the
 	// second part of their content type, such as "caddyfile". "json" is not for
 	// them.

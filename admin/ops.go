@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
-	"strings"
 
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server"
@@ -61,17 +60,6 @@ func profileIndex(c *call) error {
 func variables(c *call) error {
 	expvar.Handler().ServeHTTP(c, c.r)
 	return nil
-}
-
-// pki is GET /pki/*. There is no certificate authority yet, so each request
-// gets what the reference says for one that is not configured.
-func (a *API) pki(c *call) error {
-	segs := strings.Split(strings.TrimPrefix(c.r.URL.Path, "/pki/"), "/")
-	known := len(segs) == 2 || (len(segs) == 3 && segs[2] == "certificates")
-	if !known || segs[0] != "ca" || segs[1] == "" {
-		return failf(http.StatusNotFound, "resource not found: %s", c.r.URL.Path)
-	}
-	return failf(http.StatusNotFound, "no certificate authority configured with id: %s", segs[1])
 }
 
 // encodeSchema prints the published schema.

@@ -10,7 +10,7 @@ import (
 const (
 	configPattern = "/config/*"
 	idPattern     = "/id/*"
-	pkiPattern    = "/pki/*"
+	pkiTree       = "/pki/"
 	healthPattern = "/healthz"
 	readyPattern  = "/readyz"
 	revisionParam = "revision"
@@ -32,6 +32,7 @@ func (a *API) routes() []route {
 	list = append(list, a.loadRoutes()...)
 	list = append(list, a.revisionRoutes()...)
 	list = append(list, a.upstreamRoutes()...)
+	list = append(list, a.certificateRoutes()...)
 	list = append(list, a.stateRoutes()...)
 	return append(list, a.debugRoutes()...)
 }
@@ -131,9 +132,6 @@ func (a *API) stateRoutes() []route {
 			Responses: live}, a.healthz},
 		{RouteDoc{Method: "GET", Pattern: readyPattern, Summary: "Whether the process serves what it should", Description: "Needs no token; the reasons are shown only to who has one.",
 			Responses: ready}, a.readyz},
-		{RouteDoc{Method: "GET", Pattern: pkiPattern, Summary: "Look up a certificate authority", Description: "There is none yet.",
-			Params:    []ParamDoc{{Name: "*", In: "path", Required: true, Description: "ca/ID or ca/ID/certificates", Schema: kind("string")}},
-			Responses: failures(401, 403, 404)}, a.pki},
 	}
 }
 

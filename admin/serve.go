@@ -167,13 +167,13 @@ func (a *API) otherMethod(c *call, r *http.Request) {
 		return
 	}
 	e := &Error{Status: http.StatusMethodNotAllowed, Msg: "method not allowed"}
-	switch c.pattern {
-	case "":
+	switch {
+	case c.pattern == "":
 		http.NotFound(c, r)
 		return
-	case configPattern, idPattern:
+	case c.pattern == configPattern, c.pattern == idPattern:
 		e.Msg = fmt.Sprintf("method %s not allowed", r.Method)
-	case pkiPattern:
+	case strings.HasPrefix(c.pattern, pkiTree):
 		e.Msg += ": " + r.Method
 	}
 	a.fail(c, e)

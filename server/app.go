@@ -122,6 +122,21 @@ type Process struct {
 	stopAt atomic.Int64
 }
 
+// NewProcess returns what documents are compiled against where nothing serves
+// them, as when they are only checked. Without certificates what wants TLS is
+// refused.
+func NewProcess(l *logs.Switch, c Certificates, t *handshake.Tickets) *Process {
+	p := &Process{Logs: l}
+	p.use(c, t)
+	return p
+}
+
+func (p *Process) use(c Certificates, t *handshake.Tickets) {
+	if p.certificates = c; c != nil {
+		p.defaults = handshake.NewPolicies(handshake.DefaultPolicy(t))
+	}
+}
+
 func compileApp(env *module.Env, c *AppConfig) (any, error) {
 	app := &App{
 		httpPort: c.HTTPPort, httpsPort: c.HTTPSPort,

@@ -96,9 +96,7 @@ func New(opt Options) (*Engine, error) {
 	}
 	e := &Engine{opt: opt, packets: listen.NewPackets(), process: &Process{Logs: opt.Logs, requests: opt.Metrics.Requests(), telemetry: opt.Telemetry}, queue: make(chan *ticket, opt.QueueLimit), closing: make(chan struct{}), done: make(chan struct{})}
 	e.names = nameKeeper{certificates: opt.Certificates, globals: opt.Globals, servers: map[string]servedNames{}}
-	if e.process.certificates = opt.Certificates; opt.Certificates != nil {
-		e.process.defaults = handshake.NewPolicies(handshake.DefaultPolicy(opt.Tickets))
-	}
+	e.process.use(opt.Certificates, opt.Tickets)
 	module.Provide(opt.Services, e.process)
 	e.builder = &module.Builder{
 		Table:   opt.Table,

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/sluiceproxy/sluice/config/module"
@@ -61,7 +62,34 @@ func closeAll(list []*module.Built) {
 
 // prepareAll acquires the resources of modules in order. On failure it releases
 // those it had acquired, in reverse.
+// early are what others stand on, wherever the document has it: the authorities
+// that certificates are made with. Their resources are prepared and started
+// first.
+var early = []string{"pki"}
+
+// inOrder puts early modules first.
+func inOrder(list []*module.Built) []*module.Built {
+	isEarly := func(b *module.Built) bool { return slices.Contains(early, b.ID()) }
+	if !slices.ContainsFunc(list, isEarly) {
+		return list
+	}
+	out := make([]*module.Built, 0, len(list))
+	for _, b := range list {
+		if isEarly(b) {
+			out = append(out, b)
+		}
+	}
+	for _, b := range list {
+		if !isEarly(b) {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// prepareAll prepares the resources of new modules, or none.
 func prepareAll(list []*module.Built) error {
+	list = inOrder(list)
 	for i, b := range list {
 		for k, res := range b.Owned() {
 			err := res.Prepare()
@@ -79,7 +107,7 @@ func prepareAll(list []*module.Built) error {
 }
 
 func startAll(list []*module.Built) {
-	for _, b := range list {
+	for _, b := range inOrder(list) {
 		for _, res := range b.Owned() {
 			res.Start()
 		}

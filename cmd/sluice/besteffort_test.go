@@ -149,7 +149,7 @@ func TestBestEffortLeavesOutRoutes(t *testing.T) {
 	route := func(path, handler string) string {
 		return fmt.Sprintf(`{"match":[{"path":["/%s"]}],"handle":[{"handler":%q,"body":%q}]}`, path, handler, path)
 	}
-	doc := fmt.Sprintf(`{"logging":{"logs":{"default":{"level":"LOUD"}}},"apps":{"tls":{},"http":{"servers":{"a":{"listen":["127.0.0.1:%d"],"routes":[%s,%s,%s,%s]}}}}}`,
+	doc := fmt.Sprintf(`{"logging":{"logs":{"default":{"level":"LOUD"}}},"apps":{"layer4":{},"http":{"servers":{"a":{"listen":["127.0.0.1:%d"],"routes":[%s,%s,%s,%s]}}}}}`,
 		p, route("0", "gone"), route("1", "static_response"), route("2", "gone"), route("3", "static_response"))
 	store, err := journal.Open(filepath.Join(b.dir, "s.db"), false, nil)
 	if err != nil {
@@ -171,7 +171,7 @@ func TestBestEffortLeavesOutRoutes(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := b.up("--store", filepath.Join(b.dir, "s.db"), "--best-effort")
-	for _, place := range []string{"/apps/http/servers/a/routes/0", "/apps/http/servers/a/routes/2", "/apps/tls", "/logging"} {
+	for _, place := range []string{"/apps/http/servers/a/routes/0", "/apps/http/servers/a/routes/2", "/apps/layer4", "/logging"} {
 		c.logged(fmt.Sprintf(`"msg":"left out of a best-effort start","pointer":%q`, place))
 	}
 	for path, want := range map[string]string{"0": "", "1": "1", "2": "", "3": "3"} {

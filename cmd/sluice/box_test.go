@@ -55,7 +55,7 @@ func newBox(t *testing.T) *box {
 	b := &box{T: t, dir: t.TempDir()}
 	b.admin = fmt.Sprintf("127.0.0.1:%d", port(t))
 	b.env = []string{
-		asChild + "=1", "GORACE=atexit_sleep_ms=20", "PATH=" + os.Getenv("PATH"), "HOME=" + b.dir, "SLUICE_ADMIN=" + b.admin,
+		asChild + "=1", "SLUICE_NO_TRUST_INSTALL=1", "GORACE=atexit_sleep_ms=20", "PATH=" + os.Getenv("PATH"), "HOME=" + b.dir, "SLUICE_ADMIN=" + b.admin,
 		"XDG_CONFIG_HOME=" + b.dir + "/c", "XDG_DATA_HOME=" + b.dir + "/d", "XDG_CACHE_HOME=" + b.dir + "/x",
 	}
 	return b

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"os"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
@@ -17,6 +18,10 @@ import (
 	"github.com/sluiceproxy/sluice/server/tls/handshake"
 	"github.com/sluiceproxy/sluice/server/tls/issuance"
 )
+
+// noTrustEnv names a variable that, if it is not empty, keeps the process from putting the roots of its own authorities into
+// the trust stores of the system, whatever install_trust says: for tests, and for machines on which nobody wants that.
+const noTrustEnv = "SLUICE_NO_TRUST_INSTALL"
 
 // certificates is all that the process has for TLS. It is what HTTP servers get
 // certificates from.
@@ -41,15 +46,20 @@ func (c *certificates) UseStorage(s certmagic.Storage) {
 	}
 	c.used = s
 	c.storage.Use(s)
+	c.authorities.StorageChanged()
 	c.Manager.StorageChanged()
 }
 
 // newCertificates makes them. Nothing is read or written before it is needed.
 func (w *world) newCertificates() (*certificates, error) {
+	issuance.Identify(name, versionText(), os.Getenv("USERAGENT"))
 	stores := certstore.NewStores(environment.These().Data)
 	c := &certificates{storage: certstore.NewSwitch(stores.Default()), challenges: issuance.NewChallenges(w.logs.Core("tls.issuance"))}
-	c.authorities = pki.NewAuthorities(pki.Options{Storage: c.storage, Globals: w.globals, Trust: pki.SystemTrust(),
-		Logger: func(name string) *zap.Logger { return w.logs.Core(name) }})
+	authorities := pki.Options{Storage: c.storage, Globals: w.globals, Logger: w.logs.Logger}
+	if os.Getenv(noTrustEnv) == "" {
+		authorities.Trust = pki.SystemTrust()
+	}
+	c.authorities = pki.NewAuthorities(authorities)
 	var err error
 	log := w.logs.Core("tls")
 	if c.tickets, err = handshake.NewTickets(handshake.TicketsOptions{OnError: func(err error) {
@@ -57,7 +67,9 @@ func (w *world) newCertificates() (*certificates, error) {
 	}}); err != nil {
 		return nil, err
 	}
-	bus := events.NewBus(events.Options{})
+	bus := events.NewBus(events.Options{OnError: func(e *events.Event, err error) {
+		w.logs.Core("events").Error("a handler of an event failed", zap.String("event", e.String()), zap.Error(err))
+	}})
 	module.Provide(w.services, stores)
 	module.Provide(w.services, c.storage)
 	module.Provide(w.services, c.authorities)

@@ -70,7 +70,7 @@ func modulesOf(t *module.Table) []moduleInfo {
 	list := []moduleInfo{}
 	for _, id := range t.IDs() {
 		switch {
-		case strings.HasPrefix(id, name+"."), strings.Count(id, ".") == 1 && strings.HasPrefix(id, "http."):
+		case strings.HasPrefix(id, name+"."), strings.Count(id, ".") == 1 && (strings.HasPrefix(id, "http.") || strings.HasPrefix(id, "tls.")):
 			continue
 		}
 		pkg := ""

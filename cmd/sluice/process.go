@@ -150,17 +150,19 @@ func (p *process) newEngine(doc *config.Doc, revision uint64) (*server.Engine, e
 func (p *process) serveAdmin(eng *server.Engine) error {
 	p.host = newHost(p, eng, p.metrics)
 	p.sockets.Serve(admin.New(admin.Deps{
-		Engine:    p.host,
-		Store:     p.store,
-		Table:     p.table,
-		Schema:    func() schema.Schema { return documentSchema(p.table) },
-		Metrics:   p.metrics,
-		Upstreams: p.pool,
-		Adapters:  map[string]admin.Adapter{configfile.Caddyfile: apiAdapter{p.files}},
-		Stop:      func() { p.stopOnce.Do(func() { close(p.stop) }) },
-		Ready:     p.host.ready,
-		Log:       p.logs.Core("admin.api"),
-		Version:   versionText(),
+		Engine:       p.host,
+		Store:        p.store,
+		Table:        p.table,
+		Schema:       func() schema.Schema { return documentSchema(p.table) },
+		Metrics:      p.metrics,
+		Upstreams:    p.pool,
+		Authorities:  p.certificates.authorities,
+		Certificates: p.certificates,
+		Adapters:     map[string]admin.Adapter{configfile.Caddyfile: apiAdapter{p.files}},
+		Stop:         func() { p.stopOnce.Do(func() { close(p.stop) }) },
+		Ready:        p.host.ready,
+		Log:          p.logs.Core("admin.api"),
+		Version:      versionText(),
 	}))
 	return nil
 }

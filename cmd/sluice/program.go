@@ -15,6 +15,7 @@ import (
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/pki"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 )
@@ -40,12 +41,14 @@ type program struct {
 	// modules lists the modules of the program; files reads config files.
 	modules func() (*module.Table, error)
 	files   *configfile.Reader
+	// trust is the trust stores of the machine.
+	trust pki.Installer
 }
 
 func thisProgram() *program {
 	p := &program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		defaultAdmin: adminclient.DefaultAddress(os.LookupEnv), notifySocket: os.Getenv("NOTIFY_SOCKET"),
-		modules: sync.OnceValues(newTable)}
+		modules: sync.OnceValues(newTable), trust: pki.SystemTrust()}
 	p.files = &configfile.Reader{Stdin: p.stdin, Adapter: sync.OnceValues(p.newAdapter), LookupEnv: os.LookupEnv, Files: caddyfile.OSFiles()}
 	return p
 }

@@ -34,6 +34,7 @@ func (p *program) newRoot() *cobra.Command {
 		p.adaptCommand(), p.validateCommand(), p.fmtCommand(),
 		p.respondCommand(), p.reverseProxyCommand(), p.hashPasswordCommand(),
 		p.historyCommand(), p.rollbackCommand(),
+		p.trustCommand(), p.untrustCommand(), p.storageCommand(),
 		p.schemaCommand(), p.listModulesCommand(),
 		p.environCommand(), p.versionCommand(), p.buildInfoCommand(),
 		p.manpageCommand(), p.completionCommand(),

@@ -51,7 +51,7 @@ func (p *program) check(f *configfile.File) error {
 	if _, err := config.NewDoc(f.Root); err != nil {
 		return fmt.Errorf("the configuration in %s is not valid: %w", f.Name, err)
 	}
-	module.Provide(w.services, &server.Process{Logs: w.logs})
+	module.Provide(w.services, server.NewProcess(w.logs, w.certificates, w.certificates.tickets))
 	res := w.builder().Build(nil, server.RootID, f.Root.Clone(), module.Options{})
 	for _, one := range f.Locate(res.Warnings) {
 		w.logs.Core("").Warn("config warning", zap.String("file", one.File), zap.Int("line", one.Line), zap.String("pointer", one.Pointer), zap.String("warning", one.Message))

@@ -49,6 +49,9 @@ func (b *Built) elements() seq.Seq[*Built] {
 	return b.extra.elems
 }
 
+// ID is that of the module's kind.
+func (b *Built) ID() string { return b.spec.ID }
+
 // Value is the running value.
 func (b *Built) Value() any { return b.value }
 

@@ -52,7 +52,7 @@ func (b *bench) boot(m *model, document object) error {
 
 func (b *bench) launch(m *model, args ...string) error {
 	env := []string{
-		"HOME=" + m.home, "XDG_CONFIG_HOME=" + m.home + "/config", "XDG_DATA_HOME=" + m.home + "/data",
+		"SLUICE_NO_TRUST_INSTALL=1", "HOME=" + m.home, "XDG_CONFIG_HOME=" + m.home + "/config", "XDG_DATA_HOME=" + m.home + "/data",
 		"SLUICE_ADMIN=" + m.admin.addr, "CADDY_ADMIN=" + m.admin.addr,
 	}
 	p, err := start(b.ctx, m.home, m.name, env, append([]string{m.bin}, args...)...)

@@ -91,7 +91,7 @@ func newHome(t *testing.T, adminPort int) *home {
 			h.env = append(h.env, v)
 		}
 	}
-	h.env = append(h.env, "HOME="+h.dir, "SLUICE_ADMIN="+h.admin, "PATH="+tools+string(os.PathListSeparator)+os.Getenv("PATH"))
+	h.env = append(h.env, "SLUICE_NO_TRUST_INSTALL=1", "HOME="+h.dir, "SLUICE_ADMIN="+h.admin, "PATH="+tools+string(os.PathListSeparator)+os.Getenv("PATH"))
 	return h
 }
 

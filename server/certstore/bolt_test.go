@@ -199,4 +199,12 @@ func TestBoltFailingFile(t *testing.T) {
 	if err := b.Store(bg, "k0/below", nil); !errors.Is(err, errBelowValue) || d.file != file {
 		t.Errorf("a refused value: %v", err)
 	}
+	// Who was about to use the file when it was closed is told so.
+	d.close()
+	_, loaded := b.Load(bg, "k0")
+	for _, err := range []error{loaded, b.Store(bg, "k0", nil)} {
+		if !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("after the file was closed: %v", err)
+		}
+	}
 }

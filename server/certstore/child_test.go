@@ -130,7 +130,7 @@ func TestKill(t *testing.T) {
 	for _, mode := range []string{"write-bolt", "write-files"} {
 		t.Run(mode, func(t *testing.T) {
 			path, said := filepath.Join(t.TempDir(), "data"), 0
-			for range 15 {
+			for range 10 {
 				c := startChild(t, mode, path)
 				for range 1 + rand.IntN(20) {
 					var err error
@@ -246,7 +246,9 @@ func TestLockRenewed(t *testing.T) {
 		if text, _ := os.ReadFile(file); !bytes.Equal(text, foreign) {
 			t.Errorf("another's lock was renewed: %s", text)
 		}
-		must(t, other.Lock(bg, "long")) // it is stale by now
+		ctx, cancel = context.WithTimeout(bg, time.Minute)
+		defer cancel()
+		must(t, other.Lock(ctx, "long")) // it is stale by now
 		must(t, s.Unlock(bg, "long"))
 		if got, err := s.TryLock(bg, "long"); got || err != nil {
 			t.Errorf("another's lock was released: %v, %v", got, err)

@@ -61,6 +61,7 @@ func TestLayout(t *testing.T) {
 		if v, err := s.Load(bg, key); string(v) != "library" {
 			t.Errorf("what the library stored as %s: %q, %v", key, v, err)
 		}
+		store(t, s, key)
 	}
 	err := filepath.WalkDir(s.Root(), func(path string, d fs.DirEntry, err error) error {
 		must(t, err)

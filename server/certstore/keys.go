@@ -10,9 +10,10 @@ import (
 const (
 	// MaxValue is the length of the longest value, in bytes.
 	MaxValue = 16 << 20
-	// MaxKey is the length of the longest key, MaxKeySegment that of the longest
-	// name in one, in bytes: what file systems take.
-	MaxKey        = 1024
+	// MaxKey is the length of the longest key, in bytes.
+	MaxKey = 1024
+	// MaxKeySegment is the length of the longest name in a key, in bytes: what file
+	// systems take.
 	MaxKeySegment = 255
 )
 

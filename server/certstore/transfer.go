@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// MaxArchiveKeys is how many keys an archive may have that is imported,
-	// MaxArchiveBytes how long their values together may be.
-	MaxArchiveKeys  = 1 << 20
+	// MaxArchiveKeys is how many keys an archive may have that is imported.
+	MaxArchiveKeys = 1 << 20
+	// MaxArchiveBytes is how long their values together may be.
 	MaxArchiveBytes = 4 << 30
 )
 

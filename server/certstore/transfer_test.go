@@ -41,7 +41,7 @@ func TestTransfer(t *testing.T) {
 	}
 	for from, makeFrom := range kinds {
 		a := makeFrom()
-		for i := range 300 { // more than are stored at once
+		for i := range importKeys + 4 { // more than are stored at once
 			store(t, a, fmt.Sprintf("certificates/ca/n%d/n%d.key", i/3, i))
 		}
 		long := strings.Repeat("l", MaxKeySegment)

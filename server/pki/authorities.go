@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -238,6 +239,26 @@ func (s *Authorities) leave(app *App) {
 
 func (s *Authorities) dropPending(app *App) {
 	s.pending = slices.DeleteFunc(s.pending, func(p *App) bool { return p == app })
+}
+
+// StorageChanged is called after the storage of the document has changed. The authorities that are kept in it end, and those
+// that were at work are made in the new one if they are not there.
+func (s *Authorities) StorageChanged() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sweep()
+	if len(s.pending) > 0 {
+		return // it starts with the new storage
+	}
+	all := map[string]*definition{DefaultID: s.local}
+	if s.current != nil {
+		maps.Copy(all, s.current.definitions)
+	}
+	for _, d := range all {
+		if s.wanted[d.digest] {
+			s.activate(s.ofLocked(d, false))
+		}
+	}
 }
 
 // sweep ends the authorities that no document means any more, or whose storage is no longer that of the process. Whoever

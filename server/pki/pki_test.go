@@ -367,7 +367,8 @@ func TestStorageOfTheDocument(t *testing.T) {
 	p := newProcess(t, sw, nil)
 	defer p.Close()
 	p.load(doc("a", ""))
-	root := p.get("a").Root()
+	inUse := p.get("a")
+	root := inUse.Root()
 	sw.upcoming = two
 	upcoming, err := p.Upcoming("a")
 	if err != nil {
@@ -377,16 +378,43 @@ func TestStorageOfTheDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if next.Equal(root) || !p.get("a").Root().Equal(root) {
+	if next.Equal(root) || p.get("a") != inUse {
 		t.Error("the storage that is prepared and the one in use are mixed up")
 	}
 	sw.memory = two
-	if !p.get("a").Root().Equal(next) {
+	if p.get("a") != upcoming {
 		t.Error("the new storage does not count")
+	}
+	p.get("local") // a look around ends what nothing means any more
+	if inUse.ctx.Err() == nil || upcoming.ctx.Err() != nil {
+		t.Error("the authority of the old storage goes on, or the new one does not")
 	}
 	if got := two.copy()["pki/authorities/a/root.crt"]; string(got) != string(encode(next)) {
 		t.Error("the new storage does not have the root")
 	}
+}
+
+// Told of the change, those that were at work go on in the new storage by themselves, with their roots installed.
+func TestStorageChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two := newMemory(), newMemory()
+		sw, trust := &switching{one, one}, &stores{}
+		p := newProcess(t, sw, trust)
+		defer p.Close()
+		p.load(`{"certificate_authorities":{"a":{"name":"A"}}}`)
+		old := p.get("a")
+		p.get("local") // is not at work for anyone
+		synctest.Wait()
+		sw.memory, sw.upcoming = two, two
+		p.StorageChanged()
+		synctest.Wait()
+		if old.ctx.Err() == nil || two.count("intermediate.crt") != 1 || two.copy()["pki/authorities/a/root.crt"] == nil {
+			t.Error("the authority is not made in the new storage, or goes on in the old one")
+		}
+		if n := len(trust.list()); n != 2 {
+			t.Errorf("%d roots are installed, want that of each storage", n)
+		}
+	})
 }
 
 func TestStorageOfItsOwn(t *testing.T) {

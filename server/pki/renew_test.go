@@ -185,6 +185,18 @@ func TestRootNearItsEnd(t *testing.T) {
 	})
 }
 
+// The last intermediate of a root ends with it, and is the last.
+func TestLastIntermediate(t *testing.T) {
+	bubble(t, func(t *testing.T, p *process, storage *memory) {
+		root := issue(t, nil, "root", 8*day, nil)
+		p.load(doc("a", `"maintenance_interval":"1h","root":`+pairOf(t, root)))
+		pass(8*day - time.Minute)
+		if c := p.get("a").Intermediate(); !c.NotAfter.Equal(root.cert.NotAfter) || storage.count("intermediate.crt") != 2 {
+			t.Errorf("%d intermediates; the last ends at %s, the root at %s", storage.count("intermediate.crt"), c.NotAfter, root.cert.NotAfter)
+		}
+	})
+}
+
 // Given pairs are warned of and not renewed.
 func TestGivenPairsExpire(t *testing.T) {
 	bubble(t, func(t *testing.T, p *process, storage *memory) {

@@ -1,7 +1,6 @@
 package automation
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,7 +30,6 @@ func BenchmarkStart(b *testing.B) {
 			}
 		}
 	}
-	_ = context.Background()
 	for b.Loop() {
 		var before, after runtime.MemStats
 		runtime.GC()

@@ -11,9 +11,9 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/big"
 	"net"
 	"net/http"
@@ -25,7 +25,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddyserver/certmagic"
 	"github.com/sluiceproxy/sluice/server/tls/automation/ech"
 	"github.com/sluiceproxy/sluice/server/tls/automation/managers"
 	"golang.org/x/crypto/ocsp"
@@ -373,7 +372,7 @@ func TestECH(t *testing.T) {
 	}
 	_, err = handshake(ech.List([]*ech.Config{stale}))
 	var rejected *tls.ECHRejectionError
-	if !errorsAs(err, &rejected) || !bytes.Equal(rejected.RetryConfigList, ech.List(configs)) {
+	if !errors.As(err, &rejected) || !bytes.Equal(rejected.RetryConfigList, ech.List(configs)) {
 		t.Errorf("with an old key: %v", err)
 	}
 	again := newRig(t, s) // keys outlive the process
@@ -388,25 +387,19 @@ func TestECH(t *testing.T) {
 	}
 }
 
-func errorsAs(err error, target **tls.ECHRejectionError) bool {
-	e, ok := err.(*tls.ECHRejectionError)
-	*target = e
-	return ok
-}
-
 func TestCleaning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newMemory()
 		r := newRig(t, s)
 		defer r.m.Close()
-		put := func(name, days string, after time.Duration) string {
+		put := func(name string, after time.Duration) string {
 			cert, key := r.public.pair(time.Now().Add(-400*24*time.Hour), time.Now().Add(after), name)
 			for ext, text := range map[string]string{"crt": cert, "key": key, "json": "{}"} {
 				_ = s.Store(t.Context(), "certificates/public/"+name+"/"+name+"."+ext, []byte(text))
 			}
 			return "certificates/public/" + name
 		}
-		old, recent := put("old.example", "", -15*24*time.Hour), put("recent.example", "", -13*24*time.Hour)
+		old, young := put("old.example", -15*24*time.Hour), put("young.example", -24*time.Hour)
 		_ = s.Store(t.Context(), "acme/ca/challenge_tokens/left.example.json", []byte("{}"))
 		_ = s.Store(t.Context(), "acme/ca/users/default/default.json", []byte("{}"))
 		r.load(`{"disable_storage_clean":true,"automation":{"storage_clean_interval":"48h"}}`)
@@ -421,7 +414,9 @@ func TestCleaning(t *testing.T) {
 		if s.Exists(t.Context(), old) {
 			t.Error("an old certificate is still there")
 		}
-		_ = recent
+		if !s.Exists(t.Context(), young) {
+			t.Error("a certificate that has just expired is gone")
+		}
 		if s.Exists(t.Context(), "acme/ca/challenge_tokens/left.example.json") || !s.Exists(t.Context(), "acme/ca/users/default/default.json") {
 			t.Error("an old challenge is still there, or an account is not")
 		}
@@ -456,8 +451,3 @@ func TestCapacity(t *testing.T) {
 		t.Errorf("%d certificates were issued, want 8", r.public.total())
 	}
 }
-
-var (
-	_ = certmagic.Config{}
-	_ = fs.ErrNotExist
-)

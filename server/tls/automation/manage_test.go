@@ -2,7 +2,6 @@ package automation
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -552,5 +551,3 @@ func TestUnderChange(t *testing.T) {
 		t.Error("a name that nothing has changed for was obtained again")
 	}
 }
-
-var _ = x509.Certificate{}

@@ -213,3 +213,38 @@ func TestFilesAreInputs(t *testing.T) {
 		t.Errorf("%d modules were made", len(res.New))
 	}
 }
+
+// A certificate authority that asks for the answer to a challenge shows no certificate; nobody else gets in like that.
+func TestChallengeNeedsNoCertificate(t *testing.T) {
+	s := newSite(t)
+	s.policy(`{"client_authentication":{"mode":"require"}}`)
+	h := hello("a.test")
+	for _, tt := range []struct {
+		name      string
+		protocols []string
+		want      tls.ClientAuthType
+	}{
+		{"a.test", []string{"acme-tls/1"}, tls.NoClientCert},
+		{"a.test", []string{"acme-tls/1", "h2"}, tls.RequireAnyClientCert},
+		{"a.test", []string{"h2"}, tls.RequireAnyClientCert},
+		{"a.test", nil, tls.RequireAnyClientCert},
+		{"", []string{"acme-tls/1"}, tls.RequireAnyClientCert},
+	} {
+		h.ServerName, h.SupportedProtos = tt.name, tt.protocols
+		c, err := s.bound.ConfigForClient(h)
+		if err != nil || c.ClientAuth != tt.want {
+			t.Errorf("%q, %v: %v, %v", tt.name, tt.protocols, c.ClientAuth, err)
+		} else if tt.want == tls.NoClientCert && (len(c.NextProtos) != 1 || !c.SessionTicketsDisabled) {
+			t.Errorf("the config for challenges is good for other things: %v", c.NextProtos)
+		}
+	}
+	c := s.client("a.test")
+	c.NextProtos = []string{"acme-tls/1"}
+	if o := s.shake(c); o.ok() || !strings.Contains(fmt.Sprint(o.serverErr), "challenge") {
+		t.Errorf("without a challenge: %v", o.serverErr)
+	}
+	s.policy(`{"drop":true,"client_authentication":{"mode":"require"}}`)
+	if _, err := s.bound.ConfigForClient(h); err == nil {
+		t.Error("a policy that drops lets challenges in")
+	}
+}

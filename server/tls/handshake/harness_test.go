@@ -44,16 +44,21 @@ type site struct {
 	vars    vars.Map
 	bound   *handshake.Bound
 	warned  schema.Problems
+	// certificate is that of the site.
+	certificate tls.Certificate
 }
 
 // source has all certificates in one cache. It is a handshake.Source.
 type source struct {
 	config *certmagic.Config
+	record bool // what is asked for
 	asked  []string
 }
 
 func (s *source) Config(name string) *certmagic.Config {
-	s.asked = append(s.asked, name)
+	if s.record {
+		s.asked = append(s.asked, name)
+	}
 	return s.config
 }
 
@@ -80,7 +85,8 @@ func newSite(t testing.TB) *site {
 	s := bareSite(t)
 	s.ca = trusttest.New(t)
 	s.source = newSource(t)
-	s.source.add(t, s.ca.Issue("a.test", "b.test", "*.c.test", "127.0.0.1"))
+	s.certificate = s.ca.Issue("a.test", "b.test", "*.c.test")
+	s.source.add(t, s.certificate)
 	return s
 }
 
@@ -207,8 +213,25 @@ func (s *site) client(name string, certificates ...tls.Certificate) *tls.Config 
 // shake makes a handshake with the document of now.
 func (s *site) shake(client *tls.Config) outcome {
 	s.t.Helper()
-	near, far := net.Pipe()
+	near, far := connection(s.t)
 	return shake(s.t, near, far, &tls.Config{GetConfigForClient: s.bound.ConfigForClient}, client)
+}
+
+// connection is the two ends of one. A pipe would not do: both ends write when a handshake fails.
+func connection(t testing.TB) (near, far net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if near, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if far, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return near, far
 }
 
 // shake makes a handshake, sends "ok" from the server to the client, and closes.

@@ -198,7 +198,16 @@ func (b *Bound) ConfigForClient(hello *tls.ClientHelloInfo) (*tls.Config, error)
 	case p.drop:
 		return nil, ErrDropped
 	}
-	return p.variant(b.key).config(p.tickets), nil
+	v := p.variant(b.key)
+	if v.challenge != nil && isChallenge(hello) {
+		return v.challenge, nil
+	}
+	return v.config(p.tickets), nil
+}
+
+// isChallenge reports whether a certificate authority asks, which has no certificate to show (RFC 8737 section 3).
+func isChallenge(hello *tls.ClientHelloInfo) bool {
+	return len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmeALPN && hello.ServerName != ""
 }
 
 func noPolicy(c *Client, hello *tls.ClientHelloInfo) error {

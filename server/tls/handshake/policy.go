@@ -135,6 +135,9 @@ type variant struct {
 	key variantKey
 	// tls is the config with session tickets, full that without; they are one if the policy never has tickets.
 	tls, full *tls.Config
+	// challenge is the config for ACME challenges, where that is another one: it asks for no certificate, and is good for
+	// nothing else, since such a connection ends with the handshake and has no certificate unless a challenge is under way.
+	challenge *tls.Config
 	// keys is the version of the ticket keys that tls has.
 	keys atomic.Uint64
 
@@ -198,6 +201,8 @@ func (p *Policy) build(key variantKey) *variant {
 	}
 	v.tls = v.full
 	if p.client != nil {
+		v.challenge = v.full.Clone()
+		v.challenge.NextProtos = []string{acmeALPN}
 		p.client.apply(v.full)
 	} else {
 		v.tls = v.full.Clone()

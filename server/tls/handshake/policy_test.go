@@ -12,7 +12,6 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,7 +98,7 @@ func TestALPN(t *testing.T) {
 		s.bind(strings.Fields(tt.spoken)...)
 		c := s.client("a.test")
 		c.NextProtos = strings.Fields(tt.offered)
-		near, far := net.Pipe()
+		near, far := connection(t)
 		// What offers acme-tls/1 alone asks for the challenge, which there is none of, so it is never offered alone here.
 		o := shake(t, near, far, &tls.Config{GetConfigForClient: s.bound.ConfigForClient}, c)
 		if !o.ok() || o.client.NegotiatedProtocol != tt.want {
@@ -130,7 +129,7 @@ func TestDefaultAndFallback(t *testing.T) {
 		{`{"default_sni":"*.c.test","fallback_sni":"other.test"}`, "", "a.test", "*.c.test"},
 	} {
 		s.policy(tt.policy)
-		s.source.asked = nil
+		s.source.record, s.source.asked = true, nil
 		c := s.client(tt.sni)
 		c.InsecureSkipVerify = true
 		o := s.shake(c)
@@ -141,6 +140,12 @@ func TestDefaultAndFallback(t *testing.T) {
 		if got != tt.want || len(s.source.asked) != 1 || s.source.asked[0] != tt.asked {
 			t.Errorf("%s for %q: %q (%v), asked %q", tt.policy, tt.sni, got, o.serverErr, s.source.asked)
 		}
+	}
+	// A certificate for the address goes before that for the default name.
+	s.source.add(t, s.ca.Issue("address", "127.0.0.1"))
+	s.policy(`{"default_sni":"other.test"}`)
+	if o := s.shake(s.client("")); !o.ok() || leafOf(o).Subject.CommonName != "address" {
+		t.Errorf("no name, but a certificate for the address: %v", o.serverErr)
 	}
 }
 
@@ -407,3 +412,30 @@ func TestSources(t *testing.T) {
 type nothing struct{}
 
 func (nothing) Config(string) *certmagic.Config { return nil }
+
+func TestDefaultPolicy(t *testing.T) {
+	s := newSite(t)
+	s.bound = handshake.NewPolicies(handshake.DefaultPolicy(s.tickets)).Bind(s.source, []string{"h2"})
+	c := s.client("a.test")
+	c.NextProtos = []string{"h2"}
+	if o := s.shake(c); !o.ok() || o.client.NegotiatedProtocol != "h2" {
+		t.Error(o.serverErr, o.clientErr)
+	}
+}
+
+// What the words of a Caddyfile are checked against is what a policy takes.
+func TestTables(t *testing.T) {
+	s := newSite(t)
+	s.policy(`{"curves":` + quote(handshake.Curves()) + `,"cipher_suites":` + quote(handshake.CipherSuites()) + `}`)
+	for _, v := range handshake.Protocols() {
+		s.policy(`{"protocol_max":"` + v + `"}`)
+		if o := s.shake(s.client("a.test")); !o.ok() || strings.ToLower(strings.ReplaceAll(tls.VersionName(o.client.Version), " ", "")) != v {
+			t.Errorf("%s: %v", v, o.serverErr)
+		}
+	}
+	names := handshake.Curves()
+	names[0] = "changed"
+	if handshake.Curves()[0] == "changed" {
+		t.Error("the table can be changed")
+	}
+}

@@ -45,7 +45,7 @@ func (standardKeys) Refresh(_ context.Context, have Ring, r Rotation) (Ring, err
 }
 
 // Check implements KeySource.
-func (standardKeys) Check(context.Context) error { return nil }
+func (standardKeys) Check(context.Context, Rotation) error { return nil }
 
 // Where the keys are in a storage, and the lock of who changes them.
 const (
@@ -67,14 +67,12 @@ func compileDistributed(env *module.Env, c *DistributedConfig) (KeySource, error
 }
 
 // Check implements KeySource. The storage of a document is not in use yet when it is asked, and is not looked at.
-func (d *distributedKeys) Check(ctx context.Context) error {
+func (d *distributedKeys) Check(ctx context.Context, r Rotation) error {
 	if !d.named {
 		return nil
 	}
-	if _, err := d.storage.Load(ctx, stekKey); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("loading %s from the storage: %w", stekKey, err)
-	}
-	return nil
+	_, err := d.Refresh(ctx, Ring{}, r)
+	return err
 }
 
 // Refresh implements KeySource.

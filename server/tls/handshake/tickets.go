@@ -46,7 +46,7 @@ type KeySource interface {
 	// Refresh returns the keys to use from now on, at least one. It gets those that are in use and must not change them.
 	Refresh(ctx context.Context, have Ring, r Rotation) (Ring, error)
 	// Check reports whether Refresh can be expected to work; it is asked before the source is used.
-	Check(ctx context.Context) error
+	Check(ctx context.Context, r Rotation) error
 }
 
 // due reports whether the ring needs another key. One that was made by a clock far in the future does, too.
@@ -183,7 +183,7 @@ func (u *ticketUse) Prepare() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), keySourceTimeout)
 	defer cancel()
-	if err := u.source.Check(ctx); err != nil {
+	if err := u.source.Check(ctx, u.rotation(u.tickets.rand)); err != nil {
 		return fmt.Errorf("looking at the keys of session tickets: %w", err)
 	}
 	return nil

@@ -107,25 +107,8 @@ func TestClientAuthHasNoTickets(t *testing.T) {
 	}
 }
 
-// bubble is a process whose tickets follow the time of a bubble of package synctest.
-type bubble struct {
-	*site
-	mu   sync.Mutex
-	errs []error
-}
-
-// ticket is a client's session of now.
-func (b *bubble) ticket() tls.ClientSessionCache {
-	b.t.Helper()
-	cache := tls.NewLRUClientSessionCache(1)
-	if b.resumes(cache, 0) {
-		b.t.Error("a new client resumes")
-	}
-	return cache
-}
-
 func TestRotation(t *testing.T) {
-	s := newSite(t)
+	session(t)
 	synctest.Test(t, func(t *testing.T) {
 		for _, tt := range []struct {
 			settings string
@@ -142,7 +125,7 @@ func TestRotation(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b := s.with(t, tickets)
+			b := with(t, tickets)
 			b.load(`{"policies":[{}],"session_tickets":` + tt.settings + `}`)
 			first := keyOf(t, b)
 			start := time.Now()
@@ -168,8 +151,8 @@ func TestRotation(t *testing.T) {
 	})
 }
 
-// with is the site with other tickets, in a bubble: without certificates and without handshakes, which need real time.
-func (s *site) with(t *testing.T, tickets *handshake.Tickets) *site {
+// with is a site with tickets of a bubble: without certificates and without handshakes, which need sockets.
+func with(t *testing.T, tickets *handshake.Tickets) *site {
 	b := bareSite(t)
 	b.tickets = tickets
 	module.Provide(b.builder.Sources.Services, tickets)
@@ -243,7 +226,7 @@ func TestDistributed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := (*site)(nil).with(t, tickets)
+			s := with(t, tickets)
 			s.storage.Use(&certmagic.FileStorage{Path: dir})
 			return s
 		}
@@ -330,7 +313,7 @@ func TestDistributedFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := (*site)(nil).with(t, tickets)
+		s := with(t, tickets)
 		storage := &flaky{Storage: &certmagic.FileStorage{Path: dir}, fail: errors.New("out of reach")}
 		s.storage.Use(storage)
 		s.load(`{"policies":[{}],"session_tickets":{"key_source":{"provider":"distributed"}}}`)

@@ -26,7 +26,7 @@ import (
 
 // holder is a config with an issuer in it.
 type holder struct {
-	PKI    module.Ref[*pki.App]        `json:"pki" module:"=pki"`
+	PKI    module.Ref[*pki.App]        `json:"apps_pki" module:"=pki"`
 	Issuer module.Ref[issuance.Issuer] `json:"issuer" module:"tls.issuance" inline:"module"`
 }
 

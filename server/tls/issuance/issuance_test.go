@@ -40,7 +40,7 @@ func TestInternal(t *testing.T) {
 		{`{"module":"internal","ca":"corp","lifetime":"2000h"}`, "corp", 2, 48 * time.Hour}, // as the intermediate
 	} {
 		w := newWorld(t, nil)
-		res := w.build(t, `{"pki":{"certificate_authorities":{"local":{"install_trust":false},"corp":{"install_trust":false,"intermediate_lifetime":"48h"}}},"issuer":`+tt.issuer+`}`)
+		res := w.build(t, `{"apps_pki":{"certificate_authorities":{"local":{"install_trust":false},"corp":{"install_trust":false,"intermediate_lifetime":"48h"}}},"issuer":`+tt.issuer+`}`)
 		if len(res.Problems) > 0 {
 			t.Fatal(res.Problems)
 		}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,9 +53,11 @@ func block(kind string, der []byte) string {
 
 var later = time.Now().AddDate(1, 0, 0)
 
+var specs = sync.OnceValues(func() (*module.Table, error) { return module.NewTable(loaders.Specs(), nil) })
+
 func build(t *testing.T, name string, doc any, prev *module.Built, force bool) module.Result {
 	t.Helper()
-	table, err := module.NewTable(loaders.Specs(), nil)
+	table, err := specs()
 	if err != nil {
 		t.Fatal(err)
 	}
