@@ -50,6 +50,13 @@ func (c *certificates) UseStorage(s certmagic.Storage) {
 	c.Manager.StorageChanged()
 }
 
+// Close ends all work on certificates.
+func (c *certificates) Close() {
+	c.Manager.Close()
+	c.authorities.Close()
+	c.tickets.Close()
+}
+
 // newCertificates makes them. Nothing is read or written before it is needed.
 func (w *world) newCertificates() (*certificates, error) {
 	issuance.Identify(name, versionText(), os.Getenv("USERAGENT"))

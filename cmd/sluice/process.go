@@ -216,6 +216,7 @@ func (p *process) shutdown() int {
 	if p.host != nil {
 		failed("stopping the servers", p.host.engine.Shutdown(context.Background()))
 	}
+	p.certificates.Close()
 	if p.autosave != nil {
 		p.autosave.Close()
 	}

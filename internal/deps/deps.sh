@@ -44,20 +44,20 @@ fi
 if [ "$fatal" = 1 ]; then
 	exit 1
 fi
+# php-fpm is for the tests of the FastCGI transport. It is fetched without root
+# where that is possible.
+if ! { [ -n "${SLUICE_PHP_FPM:-}" ] || command -v php-fpm || ls /usr/sbin/php-fpm* /usr/local/sbin/php-fpm* || [ -x .deps/php/php-fpm ]; } >/dev/null 2>&1; then
+	if ! { command -v apt-get && command -v dpkg-deb && command -v timeout && timeout 180 sh internal/deps/phpfpm.sh "$PWD/.deps/php"; } >/dev/null 2>&1; then
+		rm -rf .deps/php
+		lack "php-fpm" "the FastCGI transport is tested against it; without it those tests are skipped" \
+			"apt-get install php-fpm, or sh internal/deps/phpfpm.sh .deps/php"
+	fi
+fi
+
 if [ "$missing" = 1 ] && [ "${CI:-}" != "" ] && [ "${CI:-}" != false ]; then
 	echo "deps: a part is missing, and this is CI" >&2
 	exit 1
 fi
-# php-fpm is for the tests of the FastCGI transport, which skip without it until
-# that transport is released. It is fetched without root where that is possible.
-if ! { [ -n "${SLUICE_PHP_FPM:-}" ] || command -v php-fpm || ls /usr/sbin/php-fpm* /usr/local/sbin/php-fpm* || [ -x .deps/php/php-fpm ]; } >/dev/null 2>&1; then
-	if ! { command -v apt-get && command -v dpkg-deb && command -v timeout && timeout 180 sh internal/deps/phpfpm.sh "$PWD/.deps/php"; } >/dev/null 2>&1; then
-		rm -rf .deps/php
-		echo "deps: php-fpm is missing: the FastCGI transport is tested against it, and those tests are skipped" >&2
-		echo "deps:   get it: apt-get install php-fpm, or sh internal/deps/phpfpm.sh" >&2
-	fi
-fi
-
 # Modules are fetched now, so that a missing network is named here and not by
 # the first test that fails to build.
 if ! "$GO" list -deps -test ./... >/dev/null; then

@@ -99,6 +99,7 @@ func compileApp(env *module.Env, c *Config) (*App, error) {
 	if len(problems) > 0 {
 		return nil, problems
 	}
+	c.SessionTickets.Own(env)
 	env.Own(a)
 	return a, nil
 }

@@ -1,0 +1,202 @@
+package policies
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/certmagic"
+
+	"github.com/sluiceproxy/sluice/config"
+)
+
+// Connection is one TLS connection policy.
+type Connection struct {
+	// SNI is the names that it is for; nil is all handshakes.
+	SNI []string
+	// Fields is its fields besides match.
+	Fields map[string]*config.Node
+	// Origin is for the caller.
+	Origin any
+}
+
+// Node is the policy in the document.
+func (c *Connection) Node() *config.Node {
+	m := make(map[string]*config.Node, len(c.Fields)+1)
+	for k, v := range c.Fields {
+		m[k] = v
+	}
+	if c.SNI != nil {
+		m["match"] = config.NewObject(map[string]*config.Node{"sni": texts(c.SNI)})
+	}
+	return config.NewObject(m)
+}
+
+const clientAuth = "client_authentication"
+
+// Shield keeps the client authentication of wildcards from hosts that have no
+// policy of their own: before a policy that asks clients for certificates it
+// puts one that does not, for those of the hosts that a wildcard of it covers.
+func Shield(list []*Connection, hosts []string) []*Connection {
+	covered := map[*Connection][]string{}
+	for _, host := range hosts {
+		if c := shadow(list, host); c != nil && !slices.Contains(covered[c], host) {
+			covered[c] = append(covered[c], host)
+		}
+	}
+	if len(covered) == 0 {
+		return list
+	}
+	var out []*Connection
+	for _, c := range list {
+		if names := covered[c]; len(names) > 0 {
+			slices.Sort(names)
+			s := &Connection{SNI: names, Fields: map[string]*config.Node{}, Origin: c.Origin}
+			for k, v := range c.Fields {
+				if k != clientAuth {
+					s.Fields[k] = v
+				}
+			}
+			out = append(out, s)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// shadow is the first policy with client authentication that has a host through
+// a wildcard. A host that such a policy names itself has none.
+func shadow(list []*Connection, host string) *Connection {
+	var found *Connection
+	for _, c := range list {
+		if c.Fields[clientAuth] == nil || host == "" {
+			continue
+		}
+		if slices.Contains(c.SNI, host) {
+			return nil
+		}
+		if found == nil && slices.ContainsFunc(c.SNI, func(s string) bool { return strings.Contains(s, "*") && certmagic.MatchWildcard(host, s) }) {
+			found = c
+		}
+	}
+	return found
+}
+
+// Consolidate makes as few policies as there can be, those without a matcher
+// last. It changes the policies that it is given.
+func Consolidate(list []*Connection) ([]*Connection, error) {
+	var out, last []*Connection
+	for _, c := range list {
+		if c.SNI == nil {
+			last = append(last, c)
+		} else {
+			out = append(out, c)
+		}
+	}
+	out = append(out, last...)
+	for {
+		before := len(out)
+		var err error
+		if out, err = sameMatch(out); err != nil {
+			return nil, err
+		}
+		if out = neighbours(out); len(out) == before {
+			return out, nil
+		}
+	}
+}
+
+// sameMatch joins policies for the same names, of which only the first would
+// ever count.
+func sameMatch(list []*Connection) ([]*Connection, error) {
+	first := map[string]*Connection{}
+	out := list[:0]
+	for _, c := range list {
+		key := fmt.Sprintf("%v %q", c.SNI == nil, c.SNI)
+		if f := first[key]; f != nil {
+			if err := f.take(c); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		first[key] = c
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// neighbours joins policies that differ only in their names.
+func neighbours(list []*Connection) []*Connection {
+	out := list[:0]
+	for _, c := range list {
+		if n := len(out); n > 0 && c.SNI != nil && out[n-1].SNI != nil && sameFields(out[n-1], c) {
+			out[n-1].SNI = append(slices.Clip(out[n-1].SNI), c.SNI...)
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func sameFields(a, b *Connection) bool {
+	return config.Equal(config.NewObject(a.Fields), config.NewObject(b.Fields))
+}
+
+// fieldNames is what errors call the fields, in the order in which they are
+// compared.
+var fieldNames = []struct{ field, name string }{
+	{"alpn", "ALPN"}, {"certificate_selection", "cert selections"}, {"cipher_suites", "cipher suites"},
+	{clientAuth, "client auth configuration"}, {"curves", "curves"}, {"default_sni", "default SNI"}, {"fallback_sni", "fallback SNI"},
+	{"protocol_min", "min protocol"}, {"protocol_max", "max protocol"}, {"insecure_secrets_log", "secrets logs"},
+}
+
+// take adds the fields of another policy.
+func (c *Connection) take(other *Connection) error {
+	for _, f := range fieldNames {
+		a, b := c.Fields[f.field], other.Fields[f.field]
+		switch {
+		case b == nil, config.Equal(a, b):
+		case a == nil:
+			c.Fields[f.field] = b
+		case f.field == "certificate_selection" && onlyTags(a) && onlyTags(b):
+			c.Fields[f.field] = config.NewObject(map[string]*config.Node{"any_tag": texts(union(a.Get("any_tag"), b.Get("any_tag")))})
+		default:
+			return fmt.Errorf("two policies with same match criteria have conflicting %s: %s vs. %s", f.name, show(a), show(b))
+		}
+	}
+	return nil
+}
+
+func onlyTags(n *config.Node) bool { return n.Len() == 1 && n.Get("any_tag") != nil }
+
+func union(a, b *config.Node) []string {
+	var out []string
+	for _, n := range []*config.Node{a, b} {
+		for _, e := range n.Elements() {
+			if !slices.Contains(out, e.Str()) {
+				out = append(out, e.Str())
+			}
+		}
+	}
+	return out
+}
+
+// show writes a value for an error.
+func show(n *config.Node) string {
+	switch n.Kind() {
+	case config.String:
+		return n.Str()
+	case config.Array:
+		var list []string
+		for _, e := range n.Elements() {
+			list = append(list, show(e))
+		}
+		return "[" + strings.Join(list, " ") + "]"
+	}
+	const most = 300
+	text := string(n.AppendJSON(nil))
+	if len(text) > most {
+		text = text[:most] + "..."
+	}
+	return text
+}
