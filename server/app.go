@@ -50,9 +50,11 @@ type root struct {
 	storage certmagic.Storage // nil for the default
 }
 
-// sameOutside reports whether two documents have the same admin endpoint and
-// the same logs.
-func (r *root) sameOutside(o *root) bool { return r.admin == o.admin && r.logs == o.logs }
+// sameOutside reports whether two documents have the same admin endpoint, logs
+// and storage.
+func (r *root) sameOutside(o *root) bool {
+	return r.admin == o.admin && r.logs == o.logs && r.storage == o.storage
+}
 
 // Specs describes the modules of this package: the document, the http app, its
 // servers.

@@ -163,6 +163,13 @@ func (b *batch) admit(m *member, next candidate, start time.Time) {
 		b.commit()
 		*b = *b.engine.newBatch()
 	}
+	b.engine.expect(next.root)
+	accepted := false
+	defer func() {
+		if !accepted {
+			b.engine.expect(b.last.root)
+		}
+	}()
 	if err := prepareAll(m.result.New); err != nil {
 		m.ticket.reply(Report{}, rejected(err))
 		return
@@ -186,10 +193,18 @@ func (b *batch) admit(m *member, next candidate, start time.Time) {
 		m.ticket.reply(m.report, nil)
 		return
 	}
+	accepted = true
 	b.members, b.last = append(b.members, m), next
 	if alone {
 		b.commitWith(plan)
 		*b = *b.engine.newBatch()
+	}
+}
+
+// expect tells of the storage that a document names.
+func (e *Engine) expect(r *root) {
+	if e.opt.ExpectStorage != nil {
+		e.opt.ExpectStorage(r.storage)
 	}
 }
 
@@ -223,6 +238,7 @@ func (b *batch) commitWith(plan *socketPlan) {
 			closeAll(m.result.New)
 			m.ticket.reply(Report{}, &NotStored{err})
 		}
+		e.expect(b.base.root)
 		return
 	}
 	if b.last.tree != b.base.tree {

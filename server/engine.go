@@ -45,6 +45,9 @@ type Options struct {
 	// UseStorage, if set, is told of the storage that each generation names, nil
 	// for none, before its modules start.
 	UseStorage func(certmagic.Storage)
+	// ExpectStorage, if set, is told of the storage of a document that is about to
+	// be prepared; if it is not accepted, of the one before again.
+	ExpectStorage func(certmagic.Storage)
 	// Metrics is the process's metrics, and Telemetry where they and traces may
 	// be sent; nil is one of the engine's own. Both become services.
 	Metrics   *metrics.Registry

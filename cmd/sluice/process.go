@@ -46,6 +46,9 @@ type process struct {
 // run starts the server and returns when it has stopped.
 func (p *program) run(o runOptions) error {
 	signals := service.Trap()
+	if err := environment.Load(o.envFiles); err != nil { // first, since it may say where things are kept
+		return err
+	}
 	w, err := p.newWorld()
 	if err != nil {
 		return err
@@ -69,9 +72,6 @@ func (p *program) run(o runOptions) error {
 
 // start does all that comes before the server is up.
 func (p *process) start(ctx context.Context) error {
-	if err := environment.Load(p.opts.envFiles); err != nil {
-		return err
-	}
 	p.dirs = environment.These()
 	if p.opts.environ {
 		p.printEnvironment(p.dirs)
@@ -135,7 +135,7 @@ func (p *process) newEngine(doc *config.Doc, revision uint64) (*server.Engine, e
 	opt := server.Options{Table: p.table, Services: p.services, ReadFile: readFile, Globals: p.globals,
 		Sockets: listen.NewManager(listen.Options{}), Logs: p.logs, Doc: doc, Revision: revision,
 		Metrics: p.metrics, Telemetry: p.telemetry,
-		Certificates: p.certificates, Tickets: p.certificates.tickets, UseStorage: p.certificates.UseStorage}
+		Certificates: p.certificates, Tickets: p.certificates.tickets, UseStorage: p.certificates.UseStorage, ExpectStorage: p.certificates.storage.Expect}
 	if p.store != nil {
 		opt.Journal = journal.Journal{Store: p.store}
 	}

@@ -18,8 +18,9 @@ import (
 func (p *program) storageCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "storage", Short: "Export or import certificates, keys and accounts", Args: cobra.ArbitraryArgs,
-		Long: "Copies what the storage of a config holds: certificates, private keys, accounts\nand certificate authorities.",
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long:    "Copies what the storage of a config holds: certificates, private keys, accounts\nand certificate authorities.",
+		Example: "  sluice storage export --config sluice.json --output storage.tar\n  sluice storage import --config sluice.json --input storage.tar",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(p.storageExportCommand(), p.storageImportCommand())
 	return cmd

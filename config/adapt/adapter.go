@@ -118,13 +118,15 @@ type run struct {
 	named    *namedRoutes
 	logNames counter
 	copied   int // see maxCopied
-	places   places
-	warnings []caddyfile.Warning
-	errs     Errors
+	// certificates is the files of certificates that tls directives have named.
+	certificates map[string]certificateFile
+	places       places
+	warnings     []caddyfile.Warning
+	errs         Errors
 }
 
 func newRun(a *Adapter, s Source) *run {
-	r := &run{Adapter: a, source: s, order: a.order, places: newPlaces(), named: &namedRoutes{}}
+	r := &run{Adapter: a, source: s, order: a.order, places: newPlaces(), named: &namedRoutes{}, certificates: map[string]certificateFile{}}
 	r.options = newOptions()
 	r.setOrder(a.order)
 	return r

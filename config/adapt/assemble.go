@@ -38,9 +38,10 @@ func (r *run) assemble(sites []*site) *config.Node {
 	if len(r.errs) > 0 {
 		return nil
 	}
-	apps := members{}
-	if len(servers) > 0 {
-		apps["http"] = r.httpApp(servers)
+	apps, err := r.apps(servers, plans)
+	if err != nil {
+		r.fail(err)
+		return nil
 	}
 	root := members{}
 	if len(apps) > 0 {
@@ -57,6 +58,31 @@ func (r *run) assemble(sites []*site) *config.Node {
 		root["storage"] = n
 	}
 	return config.NewObject(root)
+}
+
+// apps makes the apps.
+func (r *run) apps(servers members, plans []*serverPlan) (members, error) {
+	apps := members{}
+	for name, n := range r.options.apps {
+		apps[name] = n
+	}
+	if len(servers) > 0 {
+		apps["http"] = r.httpApp(servers)
+	}
+	tls, err := r.tlsApp(plans)
+	if err != nil {
+		return nil, err
+	}
+	pki, err := r.pkiApp()
+	if err != nil {
+		return nil, err
+	}
+	for name, n := range (members{"tls": tls, "pki": pki}) {
+		if n != nil {
+			apps[name] = n
+		}
+	}
+	return apps, nil
 }
 
 // nameServers gives servers the names that options have for them.

@@ -16,6 +16,7 @@ var siteDirectives = []module.Directive{
 	{Name: "bind", Read: readBind},
 	{Name: "log", Read: readLog},
 	{Name: "handle_errors", Read: readHandleErrors},
+	{Name: "tls", Read: readTLS},
 }
 
 // bind is an address to listen on, and the protocols there.

@@ -19,6 +19,7 @@ func FuzzAdapt(f *testing.F) {
 		"{\n\tdebug\n\thttp_port 8080\n\torder respond first\n\tservers :80 {\n\t\tname x\n\t\ttimeouts {\n\t\t\tidle 1m\n\t\t}\n\t}\n\tlog x {\n\t\tinclude a\n\t}\n}\n:80 {\n\tlog\n\tbind 127.0.0.1 {\n\t\tprotocols h1 h2\n\t}\n}",
 		"(s) {\n\trespond {args[0]}\n\t{block}\n}\n&(n) {\n\tinvoke n\n}\n:80 {\n\timport s hi {\n\t\theader A b\n\t}\n\tinvoke n\n\timport other\n}",
 		":1 {\n\treverse_proxy a:1-3 unix//x {\n\t\tlb_policy header X {\n\t\t\tfallback first\n\t\t}\n\t\theader_up -Cookie\n\t\ttransport http {\n\t\t\tdial_timeout 1s\n\t\t}\n\t}\n\turi query {\n\t\t+a b\n\t}\n\tvars /x a 1\n\troot * /x\n}",
+		"{\n\temail a@b.c\n\tlocal_certs\n\tdefault_sni a.com\n\tacme_dns rfc2136 {\n\t\tserver x\n\t}\n\tpki {\n\t\tca x {\n\t\t\tname y\n\t\t}\n\t}\n\tech o.com\n}\na.com, *.b.com, c.local {\n\ttls {\n\t\talpn h2\n\t\tclient_auth {\n\t\t\tmode require\n\t\t\ttrust_pool system\n\t\t}\n\t\tissuer acme\n\t}\n}\n:443, x.b.com {\n\ttls a b\n}",
 	} {
 		f.Add(seed)
 	}

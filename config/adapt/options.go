@@ -2,6 +2,7 @@ package adapt
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -29,6 +30,11 @@ type options struct {
 	metrics   *metricsOption
 	ports     [2]string // of HTTP and HTTPS
 	values    map[string]any
+	tls       tlsOptions
+	apps      members // besides http, tls and pki
+	skipTrust bool
+	// authorities is those of the app pki, by their IDs.
+	authorities map[string]*authority
 }
 
 // logOption is one log option.
@@ -38,7 +44,8 @@ type logOption struct {
 }
 
 func newOptions() *options {
-	return &options{http: members{}, at: map[string]place{}, servers: map[string]*serverOptions{}, logNames: map[string]bool{}, ports: [2]string{"80", "443"}, values: map[string]any{}}
+	return &options{http: members{}, at: map[string]place{}, servers: map[string]*serverOptions{}, logNames: map[string]bool{}, ports: [2]string{"80", "443"}, values: map[string]any{},
+		tls: newTLSOptions(), apps: members{}, authorities: map[string]*authority{}}
 }
 
 func (o *options) httpPort() string  { return o.ports[0] }
@@ -71,14 +78,6 @@ var optionReaders = map[string]option{
 	},
 }
 
-// laterOptions is the global options whose part of the document does not exist
-// yet.
-var laterOptions = []string{
-	"storage_check", "storage_clean_interval", "email", "default_sni", "fallback_sni", "local_certs", "skip_install_trust",
-	"acme_ca", "acme_ca_root", "acme_eab", "acme_dns", "dns", "tls_resolvers", "ech", "on_demand_tls", "key_type", "cert_issuer",
-	"cert_lifetime", "renew_interval", "ocsp_interval", "ocsp_stapling", "renewal_window_ratio", "preferred_chains", "pki", "events", "filesystem",
-}
-
 // readOptions reads the block of global options.
 func (r *run) readOptions(b *caddyfile.ServerBlock) {
 	s := &scope{run: r, groups: &r.groups, pile: &pile{files: filesOf(b)}}
@@ -87,7 +86,7 @@ func (r *run) readOptions(b *caddyfile.ServerBlock) {
 			break
 		}
 		name := seg[0]
-		read := optionReaders[name.Text]
+		read := readerOf(name.Text)
 		if read == nil {
 			r.fail(r.unknownOption(name))
 			continue
@@ -100,15 +99,23 @@ func (r *run) readOptions(b *caddyfile.ServerBlock) {
 		}
 		r.places.leave(before)
 	}
+	r.checkTLSOptions()
+}
+
+// readerOf is the option of a name, nil if there is none.
+func readerOf(name string) option {
+	for _, readers := range []map[string]option{optionReaders, tlsReaders, appReaders} {
+		if read := readers[name]; read != nil {
+			return read
+		}
+	}
+	return nil
 }
 
 func (r *run) unknownOption(name caddyfile.Token) error {
-	if slices.Contains(laterOptions, name.Text) {
-		return name.ErrFirstf("global option '%s' is not supported yet", name.Text)
-	}
-	names := slices.Clone(laterOptions)
-	for n := range optionReaders {
-		names = append(names, n)
+	var names []string
+	for _, readers := range []map[string]option{optionReaders, tlsReaders, appReaders} {
+		names = slices.AppendSeq(names, maps.Keys(readers))
 	}
 	slices.Sort(names)
 	return name.ErrFirstf("unrecognized global option: %s", caddyfile.Shorten(name.Text)).Suggest(name.Text, names)

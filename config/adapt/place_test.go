@@ -48,6 +48,30 @@ func TestLocate(t *testing.T) {
 
 http://a.example { # <- /apps/http/servers/srv0/listen /apps/http/servers/srv0 ` + r + `/0 ` + r + `/0/match/0/host
 }`,
+		"TLS": `{
+	email me@a.example
+	ocsp_interval 2h # <- /apps/tls/automation/ocsp_interval
+	tls_resolvers 192.0.2.1 # <- /apps/tls/resolvers/0
+	pki {
+		ca own { # <- /apps/pki/certificate_authorities/own
+			name Own # <- /apps/pki/certificate_authorities/own/name
+		}
+	}
+}
+
+a.example { # <- /apps/tls/automation/policies/0/subjects/0
+	tls { # <- /apps/http/servers/srv0/tls_connection_policies/0 /apps/tls/automation/policies/0
+		protocols tls1.3 # <- /apps/http/servers/srv0/tls_connection_policies/0/protocol_min
+		load /certs # <- /apps/tls/certificates/load_folders/0
+		key_type p384 # <- /apps/tls/automation/policies/0/key_type
+		issuer internal { # <- /apps/tls/automation/policies/0/issuers/0
+			lifetime 3h # <- /apps/tls/automation/policies/0/issuers/0/lifetime
+		}
+	}
+}
+
+b.example { # <- /apps/tls/automation/policies/1/issuers/0/email
+}`,
 		"admin alone": `{
 	persist_config off # <- /admin /admin/config/persist
 }

@@ -36,6 +36,7 @@ type pile struct {
 	binds   []bind
 	bound   bool // there was a bind directive
 	logs    []accessLog
+	tls     []siteTLS
 	invoked []module.Invocation
 	files   []string
 }
@@ -94,10 +95,19 @@ func (s *scope) Shorthand(text string) (string, bool) {
 // Files implements module.Assembly.
 func (s *scope) Files() []string { return s.pile.files }
 
+// authorityUser is what a directive adds that needs a certificate authority of
+// the app pki.
+type authorityUser interface {
+	Authority() (id string, at caddyfile.Token)
+}
+
 // Add implements module.Assembly.
 func (s *scope) Add(v any) {
-	if inv, ok := v.(module.Invocation); ok {
-		s.pile.invoked = append(s.pile.invoked, inv)
+	switch v := v.(type) {
+	case module.Invocation:
+		s.pile.invoked = append(s.pile.invoked, v)
+	case authorityUser:
+		s.options.need(v.Authority())
 	}
 }
 

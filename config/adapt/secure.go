@@ -1,29 +1,37 @@
 package adapt
 
 import (
-	"cmp"
 	"fmt"
 	"net"
 	"slices"
 	"strings"
 
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/adapt/policies"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 )
 
-// security is what a server's addresses say about TLS.
+// security is what a server's addresses and tls directives say about TLS.
 type security struct {
 	automatic members
-	policies  []*config.Node
+	policies  []*policies.Connection
+	catchAll  bool     // one of the policies is for all names
+	plain     []string // hosts without settings of their own
 }
 
-func (s *security) write(m members) {
+func (s *security) write(r *run, m members) {
 	if len(s.automatic) > 0 {
 		m["automatic_https"] = config.NewObject(s.automatic)
 	}
-	if len(s.policies) > 0 {
-		m["tls_connection_policies"] = config.NewArray(s.policies)
+	if len(s.policies) == 0 {
+		return
 	}
+	nodes := make([]*config.Node, len(s.policies))
+	for i, c := range s.policies {
+		nodes[i] = c.Node()
+		r.places.nodes[nodes[i]] = c.Origin.(place)
+	}
+	m["tls_connection_policies"] = config.NewArray(nodes)
 }
 
 // autoHTTPSFields is the fields of automatic_https that the words of the option
@@ -43,36 +51,99 @@ func (r *run) secure(p *serverPlan) (*security, error) {
 	qualifies, implied := false, !slices.Contains(r.options.autoHTTPS, "off")
 	elsewhere := r.hasOtherPort(p.listen)
 	for _, c := range p.sites {
+		r.connections(s, c)
 		for i := range c.keys {
 			k := &c.keys[i]
 			if elsewhere && k.scheme == "http" && k.host != "" && !skipped[k.host] {
 				skipped[k.host] = true
 				skip = append(skip, k.host)
 			}
-			if r.qualifies(k, skipped) {
-				qualifies = true
-			}
+			enabled := len(c.site.pile.tls) > 0 || (k.host != "" && !skipped[k.host])
+			qualifies = qualifies || k.scheme == "https" || (k.scheme != "http" && k.port != r.options.httpPort() && enabled)
 			implied = implied && (k.port == r.options.httpsPort() || (k.port != r.options.httpPort() && k.host != ""))
 		}
 	}
-	if err := r.checkMix(p); err != nil {
+	if err := r.checkMix(p, len(s.policies) > 0); err != nil {
 		return nil, err
 	}
-	if qualifies && !implied {
-		s.policies = append(s.policies, config.NewObject(nil))
+	s.policies = policies.Shield(s.policies, s.plain)
+	o := &r.options.tls
+	if qualifies && !s.catchAll && (len(s.policies) > 0 || !implied || o.defaultSNI != "" || o.fallbackSNI != "") {
+		s.policies = append(s.policies, &policies.Connection{Fields: r.sniFields(), Origin: place{token: p.sites[0].keys[0].token}})
 	}
 	if len(skip) > 0 {
 		s.automatic["skip"] = stringNodes(skip)
 	}
-	return s, r.checkSubjects(p, elsewhere)
+	var err error
+	if s.policies, err = policies.Consolidate(s.policies); err != nil {
+		return nil, p.sites[0].keys[0].token.Errf("consolidating TLS connection policies for server %d: %w", p.index, err)
+	}
+	return s, nil
 }
 
-// qualifies reports whether an address is served with TLS.
-func (r *run) qualifies(k *address, skip map[string]bool) bool {
-	if k.scheme == "https" {
-		return true
+// sniFields is the fields of a policy for all names.
+func (r *run) sniFields() members {
+	m := members{}
+	for name, text := range map[string]string{"default_sni": r.options.tls.defaultSNI, "fallback_sni": r.options.tls.fallbackSNI} {
+		if text != "" {
+			m[name] = config.NewString(text)
+		}
 	}
-	return k.scheme != "http" && k.port != r.options.httpPort() && k.host != "" && !skip[k.host]
+	return m
+}
+
+// connections adds the policies of a site.
+func (r *run) connections(s *security, c siteCopy) {
+	names := hosts(c.keys)
+	if len(c.site.pile.tls) == 0 {
+		for _, h := range names {
+			if !strings.Contains(h, "*") {
+				s.plain = append(s.plain, h)
+			}
+		}
+		return
+	}
+	for _, t := range c.site.pile.tls {
+		own := slices.Clone(names)
+		p := &policies.Connection{Fields: members{}, Origin: t.at}
+		for name, v := range t.policy {
+			p.Fields[name] = r.copy(v)
+		}
+		o := &r.options.tls
+		switch {
+		case len(own) == 0:
+			for name, v := range r.sniFields() {
+				p.Fields[name] = v
+			}
+		case o.defaultSNI != "" && slices.Contains(own, o.defaultSNI):
+			own, p.Fields["default_sni"] = append(own, ""), config.NewString(o.defaultSNI)
+		case o.fallbackSNI != "" && slices.Contains(own, o.fallbackSNI):
+			own, p.Fields["fallback_sni"] = append(own, ""), config.NewString(o.fallbackSNI)
+		}
+		slices.Sort(own)
+		if len(own) > 0 {
+			p.SNI = own
+		}
+		switch {
+		case len(p.Fields) > 0 || (t.force && len(own) > 0 && len(r.managed(c.keys)) > 0):
+			s.policies, s.catchAll = append(s.policies, p), len(own) == 0
+		default:
+			s.plain = append(s.plain, own...)
+		}
+	}
+}
+
+// managed is the hosts of keys that certificates can be for: those that are not
+// for HTTP alone. They are sorted.
+func (r *run) managed(keys []address) []string {
+	var out []string
+	for i := range keys {
+		if k := &keys[i]; k.host != "" && k.scheme != "http" && k.port != r.options.httpPort() {
+			out = append(out, k.host)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // hasOtherPort reports whether a server listens on a port other than that of
@@ -85,85 +156,41 @@ func (r *run) hasOtherPort(listen []string) bool {
 }
 
 // checkMix refuses HTTP and HTTPS on one server.
-func (r *run) checkMix(p *serverPlan) error {
-	is := ""
+func (r *run) checkMix(p *serverPlan, secured bool) error {
+	is, listen := "", strings.Join(p.listen, " ")
 	for _, c := range p.sites {
 		for i := range c.keys {
 			k := &c.keys[i]
-			want := ""
+			want := r.protocolOf(k, secured)
 			switch {
-			case k.scheme == "http" || k.port == r.options.httpPort():
-				want = "HTTP"
-			case k.scheme == "https" || k.port == r.options.httpsPort():
-				want = "HTTPS"
-			case k.host == "":
-				want = "HTTP"
-			}
-			if is == "" || want == "" || is == want {
-				if want != "" {
-					is = want
+			case want == "":
+			case is != "" && is != want:
+				hint := ""
+				if is == "HTTPS" && k.scheme == "" && k.host == "" {
+					hint = " (try specifying https:// in the address)"
 				}
-				continue
+				return k.token.Errf("server listening on [%s] is configured for %s and cannot natively multiplex HTTP and HTTPS: %s%s", listen, is, caddyfile.Shorten(k.original), hint)
+			case want == "HTTP" && secured:
+				return k.token.Errf("server listening on [%s] is HTTP, but attempts to configure TLS connection policies", listen)
+			default:
+				is = want
 			}
-			hint := ""
-			if is == "HTTPS" && k.scheme == "" && k.host == "" {
-				hint = " (try specifying https:// in the address)"
-			}
-			return k.token.Errf("server listening on [%s] is configured for %s and cannot natively multiplex HTTP and HTTPS: %s%s", strings.Join(p.listen, " "), is, caddyfile.Shorten(k.original), hint)
 		}
 	}
 	return nil
 }
 
-// checkSubjects finds names that cannot be on a certificate, and sites whose
-// certificates need settings of their own.
-func (r *run) checkSubjects(p *serverPlan, elsewhere bool) error {
-	if !elsewhere {
-		return nil
+// protocolOf is what a key wants of its server, "" if it does not care.
+func (r *run) protocolOf(k *address, secured bool) string {
+	switch {
+	case k.scheme == "http" || k.port == r.options.httpPort():
+		return "HTTP"
+	case k.scheme == "https" || k.port == r.options.httpsPort() || secured:
+		return "HTTPS"
+	case k.host == "":
+		return "HTTP"
 	}
-	var errs collected
-	for _, c := range p.sites {
-		var public, internal, hostless string
-		for i := range c.keys {
-			k := &c.keys[i]
-			switch {
-			case k.scheme == "http" || k.port == r.options.httpPort():
-			case k.host == "":
-				hostless = k.original
-			case !canBeCertified(k.host):
-				errs.add(k.token.Errf("subject does not qualify for certificate: '%s'", caddyfile.Shorten(k.host)))
-			case isInternal(k.host):
-				internal = k.host
-			default:
-				public = k.host
-			}
-		}
-		if public != "" && internal != "" {
-			errs.add(c.keys[0].token.Errf("a site with both public and local names (%s, %s) needs certificates of two issuers, which is not supported yet; make two sites of it", public, internal))
-		}
-		if hostless != "" && public+internal != "" && !slices.Contains(r.options.autoHTTPS, "off") && !slices.Contains(r.options.autoHTTPS, "disable_certs") {
-			errs.add(c.keys[0].token.Errf("a site with both a name (%s) and an address without one (%s) is not supported yet with automatic HTTPS; make two sites of it", cmp.Or(public, internal), hostless))
-		}
-	}
-	return errs.err()
-}
-
-// canBeCertified reports whether a name can be on a certificate.
-func canBeCertified(name string) bool {
-	return strings.TrimSpace(name) != "" && !strings.HasPrefix(name, ".") && !strings.HasSuffix(name, ".") &&
-		(!strings.Contains(name, "*") || strings.HasPrefix(name, "*.") || name == "*") &&
-		!strings.ContainsAny(name, "()[]{}<> \t\n\"\\!@#$%^&|;'+=")
-}
-
-// isInternal reports whether no public authority certifies a name.
-func isInternal(name string) bool {
-	for _, suffix := range []string{"localhost", ".localhost", ".local", ".internal", ".home.arpa"} {
-		if name == suffix || (suffix[0] == '.' && strings.HasSuffix(name, suffix)) {
-			return true
-		}
-	}
-	ip := net.ParseIP(name)
-	return ip != nil && (ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || ip.IsUnspecified())
+	return ""
 }
 
 func errDuplicateServer(name string) error {

@@ -37,7 +37,7 @@ func (r *run) server(p *serverPlan) (*config.Node, error) {
 	if p.protocols != nil {
 		m["listen_protocols"] = protocolNodes(p.protocols)
 	}
-	secure.write(m)
+	secure.write(r, m)
 	logs := r.serverLogs(p)
 	if p.options != nil {
 		for name, n := range p.options.fields {

@@ -1,6 +1,8 @@
 package adapt
 
 import (
+	"slices"
+
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
@@ -109,7 +111,17 @@ func (r *run) readSite(b *caddyfile.ServerBlock, index int) *site {
 			}
 		}
 	}
+	r.warnIdleTLS(st)
 	return st
+}
+
+// warnIdleTLS tells of tls directives that change nothing.
+func (r *run) warnIdleTLS(st *site) {
+	if len(st.pile.tls) == 0 || len(st.keys) == 0 || slices.ContainsFunc(st.keys, func(k address) bool { return r.protocolOf(&k, true) != "HTTP" }) {
+		return
+	}
+	t := st.pile.tls[0].token
+	r.warn(caddyfile.Warning{File: t.File(), Line: int(t.Line), Message: "tls changes nothing here: all addresses of the site are for plain HTTP"})
 }
 
 // siteDirective runs a directive that stands in a site itself.
@@ -145,6 +157,8 @@ func (p *pile) put(name caddyfile.Token, v any) {
 		p.binds = append(p.binds, v)
 	case accessLog:
 		p.logs = append(p.logs, v)
+	case siteTLS:
+		p.tls = append(p.tls, v)
 	default:
 		if one, ok := routeValue(name.Text, v); ok {
 			p.routes = append(p.routes, one)

@@ -23,7 +23,7 @@ import (
 func Specs() []module.Spec {
 	return []module.Spec{
 		hostSpec(), pathSpec(), pathRegexpSpec(), methodSpec(), querySpec(), headerSpec(), headerRegexpSpec(),
-		protocolSpec(), remoteIPSpec(), clientIPSpec(), notSpec(), varsSpec(), varsRegexpSpec(), urlPatternSpec(),
+		protocolSpec(), remoteIPSpec(), clientIPSpec(), notSpec(), varsSpec(), varsRegexpSpec(), urlPatternSpec(), tlsSpec(),
 	}
 }
 

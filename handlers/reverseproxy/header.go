@@ -22,7 +22,7 @@ func hopByHop(name string) bool {
 // copied before anything is added to them; nobody changes one in place. room is for the values of fields to come, see
 // [header.set].
 func endToEnd(src http.Header, room []string) header {
-	h := header{fields: make(http.Header, len(src)+len(room)), room: room}
+	h := header{fields: make(http.Header, len(src)+len(room)/2), room: room}
 	for name, values := range src {
 		if !hopByHop(name) { // a nil list stays one: an earlier handler has blocked the field (REQ-11)
 			h.fields[name] = values[:len(values):len(values)]

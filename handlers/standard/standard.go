@@ -117,7 +117,6 @@ func Refused() map[string]string {
 	out := map[string]string{}
 	out["layer4"] = "it proxies TCP and UDP, which comes with a later version"
 	out["http.handlers.acme_server"] = http
-	out["http.matchers.tls"] = http
 	out["caddy.logging.cores.mock"] = "it is a core for tests only"
 	out["tls.ca_pool.source.storage"] = "it comes with a later version"
 	return out

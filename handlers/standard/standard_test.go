@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/authentication"
@@ -15,11 +17,17 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/ratelimit"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/dynamic"
 	"github.com/sluiceproxy/sluice/handlers/vars"
+	"github.com/sluiceproxy/sluice/internal/events"
 	"github.com/sluiceproxy/sluice/internal/metrics"
 	"github.com/sluiceproxy/sluice/internal/telemetry"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server"
+	"github.com/sluiceproxy/sluice/server/certstore"
 	"github.com/sluiceproxy/sluice/server/logs"
+	"github.com/sluiceproxy/sluice/server/pki"
+	"github.com/sluiceproxy/sluice/server/tls/automation"
+	"github.com/sluiceproxy/sluice/server/tls/handshake"
+	"github.com/sluiceproxy/sluice/server/tls/issuance"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -50,14 +58,59 @@ func builder(t testing.TB, tb *module.Table) *module.Builder {
 	module.Provide(services, mirror.NewCopies(registry))
 	module.Provide(services, dynamic.NewCache(upstream.NewPool(nil), dynamic.Options{}))
 	module.Provide(services, upstream.NewTransports(upstream.TransportsConfig{}))
-	return &module.Builder{Table: tb, Workers: 2, Sources: module.Sources{ReadFile: os.ReadFile, Globals: vars.NewGlobal(), Services: services}}
+	b := &module.Builder{Table: tb, Workers: 2, Sources: module.Sources{ReadFile: os.ReadFile, Globals: vars.NewGlobal(), Services: services}}
+	provideCertificates(t, b)
+	return b
+}
+
+// provideCertificates makes what the process has for TLS, in a folder of the
+// test and without the trust stores of the system.
+func provideCertificates(t testing.TB, b *module.Builder) {
+	t.Helper()
+	services, log := b.Sources.Services, zap.NewNop()
+	stores := certstore.NewStores(t.TempDir())
+	storage := certstore.NewSwitch(stores.Default())
+	authorities := pki.NewAuthorities(pki.Options{Storage: storage, Globals: b.Sources.Globals, Logger: func(string) *zap.Logger { return log }})
+	t.Cleanup(authorities.Close)
+	tickets, err := handshake.NewTickets(handshake.TicketsOptions{OnError: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tickets.Close)
+	bus := events.NewBus(events.Options{OnError: func(_ *events.Event, err error) { t.Error(err) }})
+	module.Provide(services, stores)
+	module.Provide(services, storage)
+	module.Provide(services, authorities)
+	module.Provide(services, tickets)
+	module.Provide(services, issuance.NewChallenges(log))
+	module.Provide(services, bus)
+	issuer := func(name string) issuance.Issuer {
+		res := b.Build(nil, issuance.Namespace+"."+name, config.NewObject(nil), module.Options{})
+		if len(res.Problems) > 0 {
+			t.Fatal(res.Problems)
+		}
+		return res.Root.Value().(issuance.Issuer)
+	}
+	manager := automation.New(automation.Options{Storage: storage, Log: log, Events: bus, Public: []issuance.Issuer{issuer("acme")}, Internal: issuer("internal")})
+	t.Cleanup(manager.Close)
+	module.Provide(services, manager)
+}
+
+// secrets is the variables of the environment that examples name.
+var secrets = map[string]string{
+	"TSIG_KEY":    "cWnu6Ju9zOki4f7Q+da2KKGo0KOXbCf6Pej6hW3geC4=",
+	"ZEROSSL_KEY": "an-access-key",
 }
 
 // TestEveryExampleCompiles runs each module's examples: they decode, validate
 // and compile without a warning.
 func TestEveryExampleCompiles(t *testing.T) {
+	for name, value := range secrets {
+		t.Setenv(name, value)
+	}
 	tb := table(t)
 	b := builder(t, tb)
+	keys := inlineKeys(tb)
 	without := 0
 	for _, id := range tb.IDs() {
 		spec, _ := tb.Spec(id)
@@ -70,8 +123,9 @@ func TestEveryExampleCompiles(t *testing.T) {
 				t.Errorf("%s: example %q: %v", id, ex.Title, err)
 				continue
 			}
-			if res := b.Build(nil, id, stripName(n, id), module.Options{}); len(res.Problems) > 0 {
-				t.Errorf("%s: example %q: %v", id, ex.Title, res.Problems)
+			res := b.Build(nil, id, stripName(n, id, keys), module.Options{})
+			if problems := append(res.Problems, res.Warnings...); len(problems) > 0 {
+				t.Errorf("%s: example %q: %v", id, ex.Title, problems)
 			}
 		}
 	}
@@ -80,18 +134,49 @@ func TestEveryExampleCompiles(t *testing.T) {
 	}
 }
 
+// inlineKeys lists, for each namespace, the keys under which slots for its
+// modules have the name.
+func inlineKeys(tb *module.Table) map[string][]string {
+	keys := map[string][]string{}
+	var visit func(v any)
+	visit = func(v any) {
+		if list, ok := v.([]any); ok {
+			for _, e := range list {
+				visit(e)
+			}
+			return
+		}
+		m := asMap(v)
+		if slot := asMap(m["x-module"]); slot != nil {
+			namespace, _ := slot["namespace"].(string)
+			if inline, _ := slot["inline"].(string); inline != "" && !slices.Contains(keys[namespace], inline) {
+				keys[namespace] = append(keys[namespace], inline)
+			}
+		}
+		for _, e := range m {
+			visit(e)
+		}
+	}
+	for _, id := range tb.IDs() {
+		s, _ := tb.Schema(id)
+		visit(map[string]any(s))
+	}
+	return keys
+}
+
 // stripName removes the inline key, under which the example names its module.
-func stripName(n *config.Node, id string) *config.Node {
-	name := id[strings.LastIndexByte(id, '.')+1:]
+func stripName(n *config.Node, id string, keys map[string][]string) *config.Node {
+	if n.Kind() != config.Object {
+		return n
+	}
+	dot := max(strings.LastIndexByte(id, '.'), 0)
+	namespace, name := id[:dot], strings.TrimPrefix(id[dot:], ".")
 	members := map[string]*config.Node{}
 	for k, v := range n.Members() {
-		if v.Kind() == config.String && v.Str() == name && slices.Contains([]string{"handler", "policy", "protocol", "source", "output", "format", "filter", "algorithm", "type", "from", "provider", "module", "wrapper"}, k) {
+		if v.Kind() == config.String && v.Str() == name && slices.Contains(keys[namespace], k) {
 			continue
 		}
 		members[k] = v
-	}
-	if n.Kind() != config.Object {
-		return n
 	}
 	return config.NewObject(members)
 }

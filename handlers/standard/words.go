@@ -30,7 +30,5 @@ func DirectiveOrder() []string {
 // RefusedDirectives are known, but not available yet; the text is for their
 // user.
 func RefusedDirectives() map[string]string {
-	return map[string]string{
-		"tls": "this version serves plain HTTP; write http:// in front of the site's addresses",
-	}
+	return nil
 }

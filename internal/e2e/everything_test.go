@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,16 +21,33 @@ import (
 )
 
 // refusedFields are known by name, and a document that uses one is refused: no
-// document can use them. TestEverythingRefused makes sure of that.
-var refusedFields = []string{
-	"http.server/tls_connection_policies",
+// document can use them. TestEverythingRefused makes sure of that. With each is
+// a server that has it.
+var refusedFields = map[string]string{
+	"http.reverse_proxy.transport.http/tls/client_certificate_automate": `{"routes": [{"handle": [{"handler": "reverse_proxy",
+		"upstreams": [{"dial": "127.0.0.1:1"}], "transport": {"protocol": "http", "tls": {"client_certificate_automate": "a.test"}}}]}]}`,
 }
 
-// unusable fields belong to modules of which there are none so far.
-var unusable = []string{"caddy.filesystems/filesystems/name"}
+// unusable fields belong to modules of which there are none so far. A
+// subscription without handlers, which would be such modules, is refused.
+var unusable = []string{
+	"caddy.filesystems/filesystems/name",
+	"events/subscriptions/events",
+	"events/subscriptions/modules",
+	"events/subscriptions/handlers",
+}
 
-// tlsParts are what needs certificates, by the beginning of the name.
-var tlsParts = []string{"tls.", "http.reverse_proxy.transport.http/tls"}
+// change is the value at a path of the document.
+type change struct{ path, value string }
+
+// instead is what cannot be in the document because it has something else in its
+// place: the module stek.standard another source of the keys that all share, and
+// ask the permission that it is another word for. TestEverything puts them there
+// when all else is done.
+var instead = map[string]change{
+	"tls.stek.standard":            {"/apps/tls/session_tickets/key_source", `{"provider": "standard"}`},
+	"tls/automation/on_demand/ask": {"/apps/tls/automation/on_demand", `{"ask": "http://127.0.0.1:1/allowed"}`},
+}
 
 func everythingTable(t *testing.T) *module.Table {
 	t.Helper()
@@ -211,15 +228,18 @@ func TestEverythingIsComplete(t *testing.T) {
 	if len(want) < 400 {
 		t.Errorf("only %d modules and fields are known", len(want))
 	}
+	exempt := slices.Concat(unusable, slices.Collect(maps.Keys(refusedFields)), slices.Collect(maps.Keys(instead)))
 	for _, name := range want {
-		isTLS := slices.ContainsFunc(tlsParts, func(p string) bool { return strings.HasPrefix(name, p) })
-		if !c.used[name] && !isTLS && !slices.Contains(refusedFields, name) && !slices.Contains(unusable, name) {
+		if !c.used[name] && !slices.Contains(exempt, name) {
 			t.Errorf("%s is not in testdata/everything.json", name)
 		}
 	}
-	for _, name := range slices.Concat(refusedFields, unusable) {
-		if !slices.Contains(want, name) {
+	for _, name := range exempt {
+		switch {
+		case !slices.Contains(want, name):
 			t.Errorf("there is no %s", name)
+		case c.used[name]:
+			t.Errorf("%s is in testdata/everything.json: it needs no exemption", name)
 		}
 	}
 }
@@ -229,23 +249,11 @@ func TestEverythingIsComplete(t *testing.T) {
 func TestEverythingRefused(t *testing.T) {
 	t.Parallel()
 	h := newHome(t, freePorts(t, 1)[0])
-	for _, name := range refusedFields {
-		id, field, _ := strings.Cut(name, "/")
-		value := map[string]any{field: []any{map[string]any{}}}
-		server := map[string]any{"listen": []any{"127.0.0.1:0"}}
-		if handler, ok := strings.CutPrefix(id, "http.handlers."); ok {
-			value["handler"] = handler
-			server["routes"] = []any{map[string]any{"handle": []any{value}}}
-		} else {
-			maps.Copy(server, value)
-		}
-		doc, err := json.Marshal(map[string]any{"apps": map[string]any{"http": map[string]any{"servers": map[string]any{"main": server}}}})
-		if err != nil {
-			t.Fatal(err)
-		}
+	for name, server := range refusedFields {
 		cmd := h.command(filepath.Join(tools, "sluice"), "validate", "--config", "-")
-		cmd.Stdin = bytes.NewReader(doc)
+		cmd.Stdin = strings.NewReader(`{"apps": {"http": {"servers": {"main": ` + server + `}}}}`)
 		out, err := cmd.CombinedOutput()
+		field := name[strings.LastIndexByte(name, '/')+1:]
 		if err == nil || !strings.Contains(string(out), field) || !strings.Contains(string(out), "not supported yet") {
 			t.Errorf("%s: %v, %s", name, err, out)
 		}
@@ -257,21 +265,25 @@ type everythingServer struct {
 	*home
 	vars map[string]string
 	http *http.Client
+	pki  *everythingPKI
 }
 
 // TestEverything: a document with every module and field loads, comes back as it
 // was, works, and is there again after a restart and after a change.
 func TestEverything(t *testing.T) {
 	t.Parallel()
-	ports := freePorts(t, 7)
-	s := &everythingServer{home: newHome(t, ports[0]), http: &http.Client{Timeout: patience, Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}}}
+	ports := freePorts(t, 8)
+	s := &everythingServer{home: newHome(t, ports[0]), http: &http.Client{Timeout: patience, Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	s.vars = map[string]string{"DIR": s.dir, "ADMINADDR": s.admin, "UP1": upstream(t, "one")}
 	for i, port := range ports[1:] {
 		s.vars[fmt.Sprintf("P%d", i+1)] = fmt.Sprint(port)
 	}
-	s.env = append(s.env, "EVERYTHING_TOKEN=a-token-from-the-environment", "EVERYTHING_LEVEL=INFO")
+	s.env = append(s.env, "EVERYTHING_TOKEN=a-token-from-the-environment", "EVERYTHING_LEVEL=INFO", "EVERYTHING_EMAIL=ops@example.com",
+		"EVERYTHING_MAC=zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W", "EVERYTHING_TSIG=cWnu6Ju9zOki4f7Q+da2KKGo0KOXbCf6Pej6hW3geC4=")
 	s.write(t, "token", "a-rather-long-token\n")
 	s.write(t, "www/hello.txt", "hello\n")
+	s.certify(t)
 	doc := everything(t, s.vars)
 	text, err := json.Marshal(doc)
 	if err != nil {
@@ -290,16 +302,45 @@ func TestEverything(t *testing.T) {
 	s.works(t)
 
 	// A change far inside leaves all the rest as it was.
-	if status, body := s.admin1(t, "PATCH", "/id/first/handle/1/n", "3.5"); status != http.StatusOK {
-		t.Fatalf("PATCH: %d %s", status, body)
+	s.change(t, doc, change{"/apps/http/servers/all/routes/0/handle/1/n", "3.5"}, "/id/first/handle/1/n")
+	for _, name := range slices.Sorted(maps.Keys(instead)) {
+		s.change(t, doc, instead[name], "/config"+instead[name].path)
 	}
-	routes := doc["apps"].(map[string]any)["http"].(map[string]any)["servers"].(map[string]any)["all"].(map[string]any)["routes"].([]any)
-	routes[0].(map[string]any)["handle"].([]any)[1].(map[string]any)["n"] = 3.5
-	s.same(t, doc)
+	s.worksSecurely(t)
 	run.signal(syscall.SIGTERM)
 	if err := run.end(t); err != nil {
 		t.Errorf("%v\n%s", err, run.log)
 	}
+}
+
+// change replaces a value through the API and in doc, which are then the same.
+func (s *everythingServer) change(t *testing.T, doc map[string]any, c change, path string) {
+	t.Helper()
+	if status, body := s.admin1(t, "PATCH", path, c.value); status != http.StatusOK {
+		t.Fatalf("PATCH %s: %d %s", path, status, body)
+	}
+	var value any
+	if err := json.Unmarshal([]byte(c.value), &value); err != nil {
+		t.Fatal(err)
+	}
+	steps := strings.Split(c.path[1:], "/")
+	var at any = doc
+	for i, step := range steps {
+		switch within := at.(type) {
+		case map[string]any:
+			if i == len(steps)-1 {
+				within[step] = value
+			}
+			at = within[step]
+		case []any:
+			n, err := strconv.Atoi(step)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at = within[n]
+		}
+	}
+	s.same(t, doc)
 }
 
 // admin1 asks the API with what the document demands of its clients.
@@ -368,6 +409,7 @@ func (s *everythingServer) works(t *testing.T) {
 		{"/copies", "x.test", 500, ""},
 		{"/limited", "x.test", 200, "rest misc"},
 		{"/proxy/c", "x.test", 200, "one GET /c?s=1&t=2 host=x.test"},
+		{"/secure/c", "x.test", 200, "up.test for ann"},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://127.0.0.1:"+s.vars["P2"]+c.path, nil)
 		if err != nil {
@@ -378,4 +420,5 @@ func (s *everythingServer) works(t *testing.T) {
 			t.Errorf("%s of %s: %d %s, want %d %s", c.path, c.host, status, body, c.status, c.body)
 		}
 	}
+	s.worksSecurely(t)
 }

@@ -16,6 +16,7 @@ import (
 type Switch struct {
 	otherwise certmagic.Storage
 	current   atomic.Pointer[certmagic.Storage]
+	upcoming  atomic.Pointer[certmagic.Storage]
 
 	// locks lets one holder of a name through, so that it is known where the lock
 	// of that name was taken.
@@ -37,11 +38,25 @@ func NewSwitch(otherwise certmagic.Storage) *Switch {
 
 // Use makes s the storage from now on; nil is the one that the switch was made with.
 func (sw *Switch) Use(s certmagic.Storage) {
+	sw.Expect(s)
+	sw.current.Store(sw.upcoming.Load())
+}
+
+// Expect says which storage a document names that is being prepared, nil for none.
+func (sw *Switch) Expect(s certmagic.Storage) {
 	if s == nil {
-		sw.current.Store(nil)
+		sw.upcoming.Store(nil)
 		return
 	}
-	sw.current.Store(&s)
+	sw.upcoming.Store(&s)
+}
+
+// Upcoming is the storage of the document that is being prepared, or else of the one in use.
+func (sw *Switch) Upcoming() certmagic.Storage {
+	if s := sw.upcoming.Load(); s != nil {
+		return *s
+	}
+	return sw.otherwise
 }
 
 // Current is the storage that is used now.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -36,6 +37,8 @@ type QUIC struct {
 	transport *quic.Transport
 	listener  *quic.EarlyListener
 	done      chan struct{} // closed when no connection is taken any more
+	requests  atomic.Int64  // that run
+	idle      chan struct{} // told when none does
 
 	mu       sync.Mutex
 	cores    map[coreKey]*http3.Server
@@ -52,7 +55,7 @@ const handshakesUnvalidated = 1000
 func NewQUIC(conn net.PacketConn, o QUICOptions) (*QUIC, error) {
 	limit := rate.NewLimiter(handshakesUnvalidated, handshakesUnvalidated)
 	q := &QUIC{
-		opt: o, cores: map[coreKey]*http3.Server{}, done: make(chan struct{}),
+		opt: o, cores: map[coreKey]*http3.Server{}, done: make(chan struct{}), idle: make(chan struct{}, 1),
 		transport: &quic.Transport{Conn: conn, VerifySourceAddress: func(net.Addr) bool { return !limit.Allow() }},
 	}
 	entry := &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -153,6 +156,8 @@ func (q *QUIC) connContext(ctx context.Context, c *quic.Conn) context.Context {
 }
 
 func (q *QUIC) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	q.requests.Add(1)
+	defer q.ended()
 	if c, ok := r.Context().Value(connKey{}).(*conn); ok {
 		c.id.requests.Add(1)
 	}
@@ -175,13 +180,61 @@ func (q *QUIC) Drain(ctx context.Context, grace time.Duration) error {
 		ctx, cancel = context.WithTimeout(ctx, grace)
 		defer cancel()
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	errs := make([]error, len(cores))
 	var wg sync.WaitGroup
 	for i, k := range cores {
 		wg.Go(func() { errs[i] = k.Shutdown(ctx) })
 	}
-	wg.Wait()
+	gone := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(gone)
+	}()
+	quiet := q.quiet(ctx, gone)
+	cancel()
+	if <-gone; quiet {
+		errs = nil // nothing is cut that anybody waits for
+	}
 	return errors.Join(errors.Join(errs...), q.Close())
+}
+
+// farewell is how long the last of the responses may take to arrive, and clients
+// to go by themselves, once no request runs.
+const farewell = time.Second
+
+// quiet waits until no request has run for a while. Clients that stay although
+// they were told to go are not waited for. It reports false if the clients have
+// gone by themselves, or ctx has ended.
+func (q *QUIC) quiet(ctx context.Context, gone <-chan struct{}) bool {
+	for {
+		var over <-chan time.Time
+		if q.requests.Load() == 0 {
+			over = time.After(farewell)
+		}
+		select {
+		case <-gone:
+			return false
+		case <-ctx.Done():
+			return false
+		case <-q.idle:
+		case <-over:
+			if q.requests.Load() == 0 {
+				return true
+			}
+		}
+	}
+}
+
+// ended counts a request that has.
+func (q *QUIC) ended() {
+	if q.requests.Add(-1) == 0 {
+		select {
+		case q.idle <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // Close cuts every connection and closes the socket.

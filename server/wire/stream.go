@@ -23,6 +23,9 @@ type stream struct {
 	reads, writes      time.Time // deadline of the operation in flight; zero: none
 	userRead, userWrit bool
 	nread, nwritten    int64
+	// begun is set once the header of a response has gone out; only the handler uses it.
+	begun bool
+	http3 bool
 }
 
 // longAgo is a deadline that has passed: it makes net/http end the operation.
@@ -34,12 +37,33 @@ type deadlines interface {
 }
 
 func serveStream(set *Settings, h http.Handler, w http.ResponseWriter, r *http.Request) {
-	s := &stream{ResponseWriter: w, set: set, start: time.Now()}
+	s := &stream{ResponseWriter: w, set: set, start: time.Now(), http3: r.ProtoMajor == 3}
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = &streamBody{r.Body, s}
 	}
 	defer s.finish()
 	h.ServeHTTP(s, r)
+	s.begin()
+}
+
+// begin takes what is about the connection out of the header: unlike that of
+// HTTP/2, the server of HTTP/3 would send it, and clients refuse such a response
+// (RFC 9114, section 4.2).
+func (s *stream) begin() {
+	if !s.http3 || s.begun {
+		return
+	}
+	h := s.Header()
+	for _, name := range [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"} {
+		delete(h, name)
+	}
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (s *stream) WriteHeader(status int) {
+	s.begin()
+	s.begun = s.begun || status >= 200
+	s.ResponseWriter.WriteHeader(status)
 }
 
 // finish bounds the last flush, which comes after the handler.
@@ -117,6 +141,8 @@ func (s *stream) endWrite(n int) {
 
 // Write writes p in pieces of at most the largest chunk.
 func (s *stream) Write(p []byte) (n int, err error) {
+	s.begin()
+	s.begun = true
 	for {
 		piece := p[n:min(n+s.set.maxChunk(), len(p))]
 		s.beginWrite()
@@ -133,6 +159,8 @@ func (s *stream) Flush() { s.FlushError() }
 
 // FlushError sends what is buffered.
 func (s *stream) FlushError() error {
+	s.begin()
+	s.begun = true
 	s.beginWrite()
 	defer s.endWrite(0)
 	return http.NewResponseController(s.ResponseWriter).Flush()

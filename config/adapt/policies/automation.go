@@ -100,11 +100,6 @@ func (p *Automation) AllPublic() bool {
 	return !slices.ContainsFunc(p.Subjects, func(s string) bool { return Tailscale(s) || !Public(s, p.OnDemand) })
 }
 
-// local reports whether the policy is what internal names have anyway.
-func (p *Automation) local() bool {
-	return p.Local || (len(p.Issuers) == 0 && p.class() == internal)
-}
-
 // Divide splits a policy without issuers: the public names stay, and the
 // internal ones get a policy of their own, which is nil if there are not both.
 func (p *Automation) Divide(issuer *config.Node) *Automation {

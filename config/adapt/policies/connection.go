@@ -5,14 +5,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/certmagic"
-
 	"github.com/sluiceproxy/sluice/config"
 )
 
 // Connection is one TLS connection policy.
 type Connection struct {
-	// SNI is the names that it is for; nil is all handshakes.
+	// SNI is the names that it is for; nil is all handshakes. The list belongs to
+	// the policy.
 	SNI []string
 	// Fields is its fields besides match.
 	Fields map[string]*config.Node
@@ -38,20 +37,31 @@ const clientAuth = "client_authentication"
 // policy of their own: before a policy that asks clients for certificates it
 // puts one that does not, for those of the hosts that a wildcard of it covers.
 func Shield(list []*Connection, hosts []string) []*Connection {
-	covered := map[*Connection][]string{}
-	for _, host := range hosts {
-		if c := shadow(list, host); c != nil && !slices.Contains(covered[c], host) {
-			covered[c] = append(covered[c], host)
+	asking := map[string]int{} // the first policy with client authentication, by name
+	for i, c := range list {
+		if c.Fields[clientAuth] == nil {
+			continue
+		}
+		for _, name := range c.SNI {
+			if _, ok := asking[strings.ToLower(name)]; !ok {
+				asking[strings.ToLower(name)] = i
+			}
 		}
 	}
-	if len(covered) == 0 {
+	if len(asking) == 0 {
 		return list
+	}
+	covered := map[*Connection][]string{}
+	for _, host := range hosts {
+		if i, ok := shadow(asking, strings.ToLower(host)); ok {
+			covered[list[i]] = append(covered[list[i]], host)
+		}
 	}
 	var out []*Connection
 	for _, c := range list {
 		if names := covered[c]; len(names) > 0 {
 			slices.Sort(names)
-			s := &Connection{SNI: names, Fields: map[string]*config.Node{}, Origin: c.Origin}
+			s := &Connection{SNI: slices.Compact(names), Fields: map[string]*config.Node{}, Origin: c.Origin}
 			for k, v := range c.Fields {
 				if k != clientAuth {
 					s.Fields[k] = v
@@ -64,22 +74,19 @@ func Shield(list []*Connection, hosts []string) []*Connection {
 	return out
 }
 
-// shadow is the first policy with client authentication that has a host through
-// a wildcard. A host that such a policy names itself has none.
-func shadow(list []*Connection, host string) *Connection {
-	var found *Connection
-	for _, c := range list {
-		if c.Fields[clientAuth] == nil || host == "" {
-			continue
-		}
-		if slices.Contains(c.SNI, host) {
-			return nil
-		}
-		if found == nil && slices.ContainsFunc(c.SNI, func(s string) bool { return strings.Contains(s, "*") && certmagic.MatchWildcard(host, s) }) {
-			found = c
-		}
+// shadow is the first policy that has a host through a wildcard. A host that one
+// of them names itself has none.
+func shadow(asking map[string]int, host string) (position int, ok bool) {
+	if _, named := asking[host]; named || host == "" {
+		return 0, false
 	}
-	return found
+	wildcards(host, func(w string) bool {
+		if i, has := asking[w]; has && (!ok || i < position) {
+			position, ok = i, true
+		}
+		return true
+	})
+	return position, ok
 }
 
 // Consolidate makes as few policies as there can be, those without a matcher
@@ -130,7 +137,7 @@ func neighbours(list []*Connection) []*Connection {
 	out := list[:0]
 	for _, c := range list {
 		if n := len(out); n > 0 && c.SNI != nil && out[n-1].SNI != nil && sameFields(out[n-1], c) {
-			out[n-1].SNI = append(slices.Clip(out[n-1].SNI), c.SNI...)
+			out[n-1].SNI = append(out[n-1].SNI, c.SNI...)
 			continue
 		}
 		out = append(out, c)

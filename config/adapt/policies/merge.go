@@ -15,6 +15,7 @@ type merger struct {
 	subjects []*subjects
 	gone     []bool
 	index    index
+	kinds    []kind
 	buckets  map[string][]int // positions of policies that may be the same
 }
 
@@ -92,7 +93,7 @@ func (m *merger) sort() {
 
 func (m *merger) fill() {
 	m.index = index{by: map[string][]int{}}
-	m.buckets = map[string][]int{}
+	m.buckets, m.kinds = map[string][]int{}, make([]kind, len(m.list))
 	for i, p := range m.list {
 		if len(p.Subjects) == 0 {
 			m.index.all = append(m.index.all, i)
@@ -100,7 +101,8 @@ func (m *merger) fill() {
 		for _, name := range m.subjects[i].list {
 			m.index.add(name, i)
 		}
-		for _, key := range p.keys() {
+		m.kinds[i] = p.kind()
+		for _, key := range m.kinds[i].keys() {
 			m.buckets[key] = append(m.buckets[key], i)
 		}
 	}
@@ -133,7 +135,7 @@ func (m *merger) dropEmpty() {
 func (m *merger) merge(i int) {
 	p := m.list[i]
 	var later []int
-	for _, key := range p.keys() {
+	for _, key := range m.kinds[i].keys() {
 		for _, j := range m.buckets[key] {
 			if j > i && !m.gone[j] {
 				later = append(later, j)
@@ -143,7 +145,7 @@ func (m *merger) merge(i int) {
 	slices.Sort(later)
 	for _, j := range slices.Compact(later) {
 		q := m.list[j]
-		if !p.alike(q) {
+		if !m.kinds[i].alike(&m.kinds[j]) {
 			continue
 		}
 		if len(p.Subjects) > 0 && len(q.Subjects) == 0 {
@@ -164,40 +166,53 @@ func (m *merger) merge(i int) {
 	}
 }
 
-// settings is equal for policies with equal settings besides issuers. OCSP is
-// not compared.
-func (p *Automation) settings() string {
-	return fmt.Sprintf("%s %q %v %v %v", config.NewArray(p.Managers).AppendJSON(nil), p.KeyType, p.OnDemand, p.ReusePrivateKeys, p.RenewalWindowRatio)
+// kind is what of a policy decides which others it may be joined with. Names
+// that are joined to it do not change it.
+type kind struct {
+	// settings are those besides issuers. OCSP is not compared.
+	settings string
+	issuers  string // "" for none
+	all      bool   // it is for all names
+	class    class
+	local    bool
+}
+
+func (p *Automation) kind() kind {
+	k := kind{all: len(p.Subjects) == 0, class: p.class()}
+	k.local = p.Local || (len(p.Issuers) == 0 && k.class == internal)
+	k.settings = fmt.Sprintf("%s %q %v %v %v", config.NewArray(p.Managers).AppendJSON(nil), p.KeyType, p.OnDemand, p.ReusePrivateKeys, p.RenewalWindowRatio)
+	if len(p.Issuers) > 0 {
+		k.issuers = string(config.NewArray(p.Issuers).AppendJSON(nil))
+	}
+	return k
 }
 
 // keys are the buckets of a policy: two that are alike share one.
-func (p *Automation) keys() []string {
-	base := p.settings()
+func (k *kind) keys() []string {
 	var out []string
 	switch {
-	case len(p.Issuers) > 0:
-		out = append(out, base+string(config.NewArray(p.Issuers).AppendJSON(nil)))
-	case len(p.Subjects) > 0:
-		out = append(out, base+string(p.class()))
+	case k.issuers != "":
+		out = append(out, k.settings+k.issuers)
+	case !k.all:
+		out = append(out, k.settings+string(k.class))
 	default:
-		out = append(out, base+string(public), base+string(internal), base+string(mixed))
+		out = append(out, k.settings+string(public), k.settings+string(internal), k.settings+string(mixed))
 	}
-	if p.local() {
-		out = append(out, base+" local")
+	if k.local {
+		out = append(out, k.settings+" local")
 	}
 	return out
 }
 
 // alike reports whether policies have the same settings and issuers.
-func (p *Automation) alike(q *Automation) bool {
-	if p.settings() != q.settings() {
+func (k *kind) alike(other *kind) bool {
+	switch {
+	case k.settings != other.settings:
 		return false
-	}
-	if p.local() && q.local() {
+	case k.local && other.local:
 		return true
-	}
-	if !slices.EqualFunc(p.Issuers, q.Issuers, config.Equal) {
+	case k.issuers != other.issuers:
 		return false
 	}
-	return len(p.Issuers) > 0 || len(p.Subjects) == 0 || len(q.Subjects) == 0 || p.class() == q.class()
+	return k.issuers != "" || k.all || other.all || k.class == other.class
 }

@@ -51,8 +51,14 @@ func (s *subjects) has(name string) bool {
 	return found
 }
 
+// maxLabels is the most labels that a name in the DNS has.
+const maxLabels = 127
+
 // wildcards gives each wildcard that a name fits: its first labels are "*".
 func wildcards(name string, yield func(wildcard string) bool) {
+	if strings.Count(name, ".") >= maxLabels {
+		return
+	}
 	prefix := ""
 	for rest := name; rest != ""; {
 		label, after, more := strings.Cut(rest, ".")

@@ -23,7 +23,7 @@ import (
 func Specs() []module.Spec {
 	return []module.Spec{
 		module.New(AppID, "Certificates: how they are obtained, loaded and kept.", nil, compileApp,
-			module.Examples(module.Example{Title: "A certificate in files", JSON: `{"certificates":{"load_storage":{"pairs":[]}},"cache":{"capacity":500}}`})),
+			module.Examples(module.Example{Title: "A certificate for names that no site has, and at most 500 certificates in memory", JSON: `{"certificates":{"automate":["*.example.com"]},"cache":{"capacity":500}}`})),
 		policySpec(),
 	}
 }

@@ -139,7 +139,7 @@ type writer struct {
 }
 
 func (w writer) Write(p []byte) (int, error) {
-	if err := context.Cause(w.ctx); err != nil {
+	if err := w.ctx.Err(); err != nil {
 		return 0, err
 	}
 	return w.w.Write(p)
@@ -151,7 +151,7 @@ type reader struct {
 }
 
 func (r reader) Read(p []byte) (int, error) {
-	if err := context.Cause(r.ctx); err != nil {
+	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
 	return r.r.Read(p)
