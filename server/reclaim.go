@@ -2,6 +2,7 @@ package server
 
 import (
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/sluiceproxy/sluice/config/module"
@@ -60,31 +61,27 @@ func closeAll(list []*module.Built) {
 	}
 }
 
-// prepareAll acquires the resources of modules in order. On failure it releases
-// those it had acquired, in reverse.
-// early are what others stand on, wherever the document has it: the authorities
-// that certificates are made with. Their resources are prepared and started
-// first.
-var early = []string{"pki"}
+// rank says how early the resources of a module are prepared and started,
+// wherever the document has it: storages, which stand on nothing, before the
+// authorities, which certificates are made with, and these before all else.
+func rank(b *module.Built) int {
+	switch id := b.ID(); {
+	case strings.HasPrefix(id, "caddy.storage."):
+		return 0
+	case id == "pki":
+		return 1
+	}
+	return 2
+}
 
-// inOrder puts early modules first.
+// inOrder puts modules first on which others stand.
 func inOrder(list []*module.Built) []*module.Built {
-	isEarly := func(b *module.Built) bool { return slices.Contains(early, b.ID()) }
-	if !slices.ContainsFunc(list, isEarly) {
+	if !slices.ContainsFunc(list, func(b *module.Built) bool { return rank(b) < 2 }) {
 		return list
 	}
-	out := make([]*module.Built, 0, len(list))
-	for _, b := range list {
-		if isEarly(b) {
-			out = append(out, b)
-		}
-	}
-	for _, b := range list {
-		if !isEarly(b) {
-			out = append(out, b)
-		}
-	}
-	return out
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b *module.Built) int { return rank(a) - rank(b) })
+	return list
 }
 
 // prepareAll prepares the resources of new modules, or none.

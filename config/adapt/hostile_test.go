@@ -48,8 +48,14 @@ func TestHostile(t *testing.T) {
 			return fmt.Sprintf("&(r%d) {\nroute {\nrespond %s\ninvoke r%d\n}\n}\n", i, strings.Repeat("x", 800), (i+1)%500)
 		}) +
 			many(5000, numbered(":%d ")) + "{\ninvoke r0\n}", "too large"},
-		"a huge word":   {":80 {\nrespond " + strings.Repeat("{host}", 500_000) + "\n}", ""},
-		"an open brace": {":80 {\nrespond " + strings.Repeat("{", 2_000_000) + "\n}", ""},
+		"tls in many servers":         {many(8000, numbered("h:%d ")) + "{\n" + many(5000, same("tls internal\n")) + "}", "too large"},
+		"policies in many servers":    {many(8000, numbered("h:%d ")) + "{\n" + many(5000, numbered("tls c%d k\n")) + "}", "too large"},
+		"many certificates of a name": {"h {\n" + many(20_000, numbered("tls c%d k\n")) + "}", ""},
+		"many policies of names":      {many(10_000, numbered("*.h%d.example, h%[1]d.local {\ntls {\nkey_type k%[1]d\n}\n}\n")), ""},
+		"clients of many wildcards":   {many(10_000, numbered("*.h%d.example {\ntls {\nclient_auth {\nmode request\n}\n}\n}\nx.h%[1]d.example {\n}\n")), ""},
+		"names of many labels":        {many(5000, numbered("h%d"+strings.Repeat(".a", 1500)+" {\ntls internal\n}\n")) + "*.b {\ntls a b\n}", ""},
+		"a huge word":                 {":80 {\nrespond " + strings.Repeat("{host}", 500_000) + "\n}", ""},
+		"an open brace":               {":80 {\nrespond " + strings.Repeat("{", 2_000_000) + "\n}", ""},
 		"an import bomb": {"(a0) {\nrespond x\n}\n" + many(40, func(i int) string {
 			return fmt.Sprintf("(a%d) {\n%s}\n", i+1, strings.Repeat(fmt.Sprintf("import a%d\n", i), 4))
 		}) + ":80 {\nimport a40\n}", "tokens with its imports"},

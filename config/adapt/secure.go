@@ -104,6 +104,7 @@ func (r *run) connections(s *security, c siteCopy) {
 		return
 	}
 	for _, t := range c.site.pile.tls {
+		r.copied++ // once for each server
 		own := slices.Clone(names)
 		p := &policies.Connection{Fields: members{}, Origin: t.at}
 		for name, v := range t.policy {

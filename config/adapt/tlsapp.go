@@ -38,7 +38,7 @@ func (r *run) tlsApp(plans []*serverPlan) (*config.Node, error) {
 	for _, p := range plans {
 		elsewhere := r.hasOtherPort(p.listen)
 		for _, copied := range p.sites {
-			if c.errs.full() {
+			if c.errs.full() || c.copied > maxCopied {
 				break
 			}
 			c.names(copied)
@@ -49,6 +49,11 @@ func (r *run) tlsApp(plans []*serverPlan) (*config.Node, error) {
 	}
 	if err := c.errs.err(); err != nil {
 		return nil, err
+	}
+	if len(plans) > 0 && len(plans[0].sites) > 0 {
+		if err := c.checkSize(plans[0].sites[0].keys[0].token); err != nil {
+			return nil, err
+		}
 	}
 	if len(c.internal) > 0 {
 		slices.Sort(c.internal)

@@ -76,6 +76,10 @@ type planKey struct {
 // mention them. One value, so that it is recognised as unchanged.
 var nullNode = config.NewNull()
 
+// emptyNode is what a null element of a list or map of structs is decoded as,
+// so that it has what every element must have.
+var emptyNode = config.NewObject(nil)
+
 var (
 	decoderType = reflect.TypeFor[Decoder]()
 	binderType  = reflect.TypeFor[binder]()
@@ -230,16 +234,30 @@ func decodeSlice(elem decodeFunc) decodeFunc {
 		}
 		v.Set(reflect.MakeSlice(v.Type(), n.Len(), n.Len()))
 		normal := make([]any, n.Len())
-		isRef := reflect.PointerTo(v.Type().Elem()).Implements(binderType)
+		t := v.Type().Elem()
 		for i, e := range n.Elements() {
-			if e.Kind() == config.Null && !isRef {
-				normal[i] = normalZero(v.Type().Elem())
-				continue
+			if e.Kind() == config.Null {
+				if e = forNull(t); e == nil {
+					normal[i] = normalZero(t)
+					continue
+				}
 			}
 			d.in(strconv.Itoa(i), func() { normal[i] = elem(d, e, v.Index(i)) })
 		}
 		return normal
 	}
+}
+
+// forNull is the node as which a null element of a list or map is decoded, nil
+// if it is not decoded but has its zero value.
+func forNull(t reflect.Type) *config.Node {
+	switch p := reflect.PointerTo(t); {
+	case p.Implements(binderType):
+		return nullNode
+	case t.Kind() == reflect.Struct && !p.Implements(decoderType):
+		return emptyNode
+	}
+	return nil
 }
 
 // normalZero stands for a null element of a list or map.
@@ -258,7 +276,6 @@ func normalZero(t reflect.Type) any {
 }
 
 func decodeMap(elem decodeFunc, t reflect.Type) decodeFunc {
-	isRef := reflect.PointerTo(t.Elem()).Implements(binderType)
 	return func(d *decoding, n *config.Node, v reflect.Value) any {
 		if n.Kind() != config.Object {
 			return d.mismatch(n, "an object")
@@ -270,7 +287,10 @@ func decodeMap(elem decodeFunc, t reflect.Type) decodeFunc {
 				continue
 			}
 			value := reflect.New(t.Elem()).Elem()
-			if e.Kind() == config.Null && !isRef {
+			if e.Kind() == config.Null {
+				e = forNull(t.Elem())
+			}
+			if e == nil {
 				normal[key] = normalZero(t.Elem())
 			} else {
 				d.inNamed(key, func() { normal[key] = elem(d, e, value) })

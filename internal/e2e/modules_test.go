@@ -31,7 +31,6 @@ http.reverse_proxy.selection_policies: random random_choose least_conn round_rob
 events
 pki
 tls
-tls: automation_policy connection_policies connection_policy
 caddy.storage: file_system bolt
 tls.certificates: automate load_files load_folders load_pem load_storage
 tls.issuance: acme internal zerossl

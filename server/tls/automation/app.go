@@ -196,7 +196,7 @@ func (a *App) Prepare() error {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
-		list, err := s.FromStorage(ctx, a.manager.storage)
+		list, err := s.FromStorage(ctx, a.manager.upcomingStorage())
 		cancel()
 		a.loaded, errs = append(a.loaded, list...), append(errs, err)
 	}

@@ -33,6 +33,8 @@ import (
 	"github.com/sluiceproxy/sluice/server/tls/automation/permission"
 	"github.com/sluiceproxy/sluice/server/tls/issuance"
 	"go.uber.org/zap"
+
+	"github.com/sluiceproxy/sluice/server/tls/handshake"
 )
 
 // authority is a certificate authority in memory, an issuer of both kinds.
@@ -325,6 +327,12 @@ func newRig(t testing.TB, storage certmagic.Storage, o ...func(*Options)) *rig {
 	}
 	services := module.Services{}
 	module.Provide(services, r.m)
+	tickets, err := handshake.NewTickets(handshake.TicketsOptions{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(tickets.Close)
+	module.Provide(services, tickets)
 	r.builder = &module.Builder{Table: table, Sources: module.Sources{ReadFile: os.ReadFile, Globals: vars.NewGlobal(), Services: services}}
 	return r
 }

@@ -170,6 +170,14 @@ func (m *Manager) SetPorts(http, https int) {
 	}
 }
 
+// upcomingStorage is the storage of the document that is being prepared.
+func (m *Manager) upcomingStorage() certmagic.Storage {
+	if sw, ok := m.storage.(interface{ Upcoming() certmagic.Storage }); ok {
+		return sw.Upcoming()
+	}
+	return m.storage
+}
+
 // StorageChanged says that the storage of the document is another one. Certificates that are kept there are looked for in it, and
 // obtained if it has none; those before serve until then.
 func (m *Manager) StorageChanged() {
