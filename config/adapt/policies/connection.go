@@ -17,6 +17,23 @@ type Connection struct {
 	Fields map[string]*config.Node
 	// Origin is for the caller.
 	Origin any
+
+	tags *tags // of the certificates to choose from, while policies are joined
+}
+
+// tags is a list without repetitions.
+type tags struct {
+	list []string
+	seen map[string]struct{}
+}
+
+func (t *tags) add(list *config.Node) {
+	for _, e := range list.Elements() {
+		if _, has := t.seen[e.Str()]; !has {
+			t.seen[e.Str()] = struct{}{}
+			t.list = append(t.list, e.Str())
+		}
+	}
 }
 
 // Node is the policy in the document.
@@ -31,7 +48,12 @@ func (c *Connection) Node() *config.Node {
 	return config.NewObject(m)
 }
 
-const clientAuth = "client_authentication"
+// Fields that are looked into.
+const (
+	clientAuth = "client_authentication"
+	selection  = "certificate_selection"
+	anyTag     = "any_tag"
+)
 
 // Shield keeps the client authentication of wildcards from hosts that have no
 // policy of their own: before a policy that asks clients for certificates it
@@ -129,6 +151,12 @@ func sameMatch(list []*Connection) ([]*Connection, error) {
 		first[key] = c
 		out = append(out, c)
 	}
+	for _, c := range out {
+		if c.tags != nil {
+			c.Fields[selection] = config.NewObject(map[string]*config.Node{anyTag: texts(c.tags.list)})
+			c.tags = nil
+		}
+	}
 	return out, nil
 }
 
@@ -152,7 +180,7 @@ func sameFields(a, b *Connection) bool {
 // fieldNames is what errors call the fields, in the order in which they are
 // compared.
 var fieldNames = []struct{ field, name string }{
-	{"alpn", "ALPN"}, {"certificate_selection", "cert selections"}, {"cipher_suites", "cipher suites"},
+	{"alpn", "ALPN"}, {selection, "cert selections"}, {"cipher_suites", "cipher suites"},
 	{clientAuth, "client auth configuration"}, {"curves", "curves"}, {"default_sni", "default SNI"}, {"fallback_sni", "fallback SNI"},
 	{"protocol_min", "min protocol"}, {"protocol_max", "max protocol"}, {"insecure_secrets_log", "secrets logs"},
 }
@@ -165,8 +193,12 @@ func (c *Connection) take(other *Connection) error {
 		case b == nil, config.Equal(a, b):
 		case a == nil:
 			c.Fields[f.field] = b
-		case f.field == "certificate_selection" && onlyTags(a) && onlyTags(b):
-			c.Fields[f.field] = config.NewObject(map[string]*config.Node{"any_tag": texts(union(a.Get("any_tag"), b.Get("any_tag")))})
+		case f.field == selection && onlyTags(a) && onlyTags(b):
+			if c.tags == nil {
+				c.tags = &tags{seen: map[string]struct{}{}}
+				c.tags.add(a.Get(anyTag))
+			}
+			c.tags.add(b.Get(anyTag))
 		default:
 			return fmt.Errorf("two policies with same match criteria have conflicting %s: %s vs. %s", f.name, show(a), show(b))
 		}
@@ -174,19 +206,7 @@ func (c *Connection) take(other *Connection) error {
 	return nil
 }
 
-func onlyTags(n *config.Node) bool { return n.Len() == 1 && n.Get("any_tag") != nil }
-
-func union(a, b *config.Node) []string {
-	var out []string
-	for _, n := range []*config.Node{a, b} {
-		for _, e := range n.Elements() {
-			if !slices.Contains(out, e.Str()) {
-				out = append(out, e.Str())
-			}
-		}
-	}
-	return out
-}
+func onlyTags(n *config.Node) bool { return n.Len() == 1 && n.Get(anyTag) != nil }
 
 // show writes a value for an error.
 func show(n *config.Node) string {
