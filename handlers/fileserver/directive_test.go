@@ -56,7 +56,7 @@ func TestDirective(t *testing.T) {
 		{"empty block", "file_server {\n}", auto},
 		{"fs", "file_server {\n\tfs assets\n}", `"fs":"assets",` + auto},
 		{"root", "file_server {\n\troot /srv\n\troot {vars.dir}\n}", `"root":"{http.vars.dir}",` + auto},
-		{"hide accumulates, the file comes last", "file_server {\n\thide a b\n\thide c\n}", `"hide":["a","b","c","./Caddyfile"]`},
+		{"hide accumulates, the file comes last", "file_server {\n\thide a.txt b.txt\n\thide c.txt\n}", `"hide":["a.txt","b.txt","c.txt","./Caddyfile"]`},
 		{"the file is hidden already", "file_server {\n\thide Caddyfile\n}", `"hide":["Caddyfile"]`},
 		{"by a glob", "file_server {\n\thide Caddy*\n}", `"hide":["Caddy*"]`},
 		{"by its path", "file_server {\n\thide ./Caddyfile\n}", `"hide":["./Caddyfile"]`},
