@@ -687,7 +687,8 @@ func TestSmugglingHTTP2(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s.rec.take()
 			first, second := s.ask2(t, c.q)
-			if early, ok := strings.CutPrefix(c.up, "?"); ok { // whether it gets there before the fault is found, or not at all
+			early, racing := strings.CutPrefix(c.up, "?")
+			if racing { // whether it gets there before the fault is found, or not at all
 				c.up = ""
 				s.rec.mu.Lock()
 				s.rec.requests = slices.DeleteFunc(s.rec.requests, func(m *strictMessage) bool {
@@ -696,7 +697,9 @@ func TestSmugglingHTTP2(t *testing.T) {
 				s.rec.mu.Unlock()
 			}
 			passed := c.up != "" && c.up != "cut"
-			if passed && (first.status != "200" || !strings.HasPrefix(c.up[strings.Index(c.up, " ")+1:], first.path+" ") || first.body != first.path) || !passed && (first.status != "" && first.status[0] != '4' && first.status[0] != '5') {
+			// What was complete by its own words may have been answered when its stream is reset.
+			answered := racing && first.status == "200" && first.path == "/a" && first.reset
+			if passed && (first.status != "200" || !strings.HasPrefix(c.up[strings.Index(c.up, " ")+1:], first.path+" ") || first.body != first.path) || !passed && !answered && (first.status != "" && first.status[0] != '4' && first.status[0] != '5') {
 				t.Errorf("got %+v", first)
 			}
 			if second.status != "" && (second.status != "200" || second.path != "/next" || second.body != "/next") {
