@@ -73,6 +73,9 @@ func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globa
 	}
 	w.Header()["Server"] = serverName
 	defer q.finish(r)
+	if r.TLS != nil && b.decision.policies.Captures() {
+		x.AddScope(captures{b.decision.policies, r})
+	}
 	if c := b.process.certificates; c != nil && strings.HasPrefix(r.URL.Path, challengePath) && c.AnswerChallenge(&q.response, r) {
 		return
 	}

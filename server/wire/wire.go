@@ -1,5 +1,5 @@
-// Package wire serves accepted connections: HTTP/1.0, HTTP/1.1 and HTTP/2
-// without TLS, over net/http.
+// Package wire serves accepted connections: HTTP/1.0, HTTP/1.1 and HTTP/2, with
+// TLS or without, over net/http; and HTTP/3 on UDP sockets, over quic-go.
 //
 // A [Server] serves the connections of one listener. What a request may take,
 // in time and size, comes from a function that is asked at each request, so an

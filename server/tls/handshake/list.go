@@ -20,6 +20,7 @@ type Policies struct {
 	rest  bucket
 	n     int
 	auth  int // policies that ask for certificates
+	regex int // policies whose captures are placeholders
 }
 
 // entry is a policy with its place among the others.
@@ -45,14 +46,17 @@ func (l *Policies) update(d module.Delta[*Policy]) *Policies {
 	if l == nil || d.Reset {
 		l = &Policies{index: iradix.New[bucket]()}
 	}
-	out := &Policies{n: l.n + len(d.Added) - len(d.Removed), auth: l.auth}
+	out := &Policies{n: l.n + len(d.Added) - len(d.Removed), auth: l.auth, regex: l.regex}
 	var rest change
 	named := map[string]*change{}
-	file := func(items []module.Item[*Policy], auth int, add func(*change, entry)) {
+	file := func(items []module.Item[*Policy], sign int, add func(*change, entry)) {
 		for _, it := range items {
 			p := it.Value
 			if p.client != nil {
-				out.auth += auth
+				out.auth += sign
+			}
+			if p.regexp != nil {
+				out.regex += sign
 			}
 			if !p.indexed {
 				add(&rest, entry{it.Label, p})
@@ -119,6 +123,9 @@ func (l *Policies) Len() int {
 // NeedsStrictSNI reports whether a policy asks clients for certificates, so that a request must be for the name that was wanted
 // in the handshake: otherwise a client could make its connection under another policy.
 func (l *Policies) NeedsStrictSNI() bool { return l != nil && l.auth > 0 }
+
+// Captures reports whether [Policies.Capture] can know any name.
+func (l *Policies) Captures() bool { return l != nil && l.regex > 0 }
 
 // find returns the first policy that is for the client, nil if none is.
 func (l *Policies) find(c *Client) *Policy {
