@@ -271,8 +271,7 @@ func (app *App) addRedirects(process *Process) {
 	if len(from) == 0 {
 		return
 	}
-	named, catchAll := &redirector{app: app, servers: from}, &redirector{app: app, servers: from, any: true}
-	laid := map[*boundServer]bool{}
+	laid := map[*boundServer][]*boundServer{}
 	var rest []listenAddr
 	for _, b := range from {
 		for _, a := range b.addrs {
@@ -281,9 +280,8 @@ func (app *App) addRedirects(process *Process) {
 				continue
 			}
 			if other := app.listenerAt(at); other != nil {
-				if !laid[other] {
-					laid[other] = true
-					other.routes = other.routes.Overlaid(named.route(), catchAll.route())
+				if !slices.Contains(laid[other], b) {
+					laid[other] = append(laid[other], b)
 				}
 				continue
 			}
@@ -292,10 +290,14 @@ func (app *App) addRedirects(process *Process) {
 			}
 		}
 	}
+	for other, servers := range laid {
+		named, catchAll := &redirector{app: app, servers: servers}, &redirector{app: app, servers: servers, any: true}
+		other.routes = other.routes.Overlaid(named.route(), catchAll.route())
+	}
 	if len(rest) == 0 {
 		return
 	}
-	app.addRedirectServer(process, from[0], rest, catchAll)
+	app.addRedirectServer(process, from[0], rest, &redirector{app: app, servers: from, any: true})
 }
 
 func (app *App) addRedirectServer(process *Process, origin *boundServer, addrs []listenAddr, to *redirector) {

@@ -69,12 +69,17 @@ func (c *client) dial() error {
 	if err != nil {
 		return err
 	}
+	c.use(conn)
+	return nil
+}
+
+// use makes a connection that is open the client's.
+func (c *client) use(conn net.Conn) {
 	c.conn = conn
 	if c.r == nil {
 		c.r = bufio.NewReaderSize(conn, 16<<10)
 	}
 	c.r.Reset(conn)
-	return nil
 }
 
 func (c *client) exchange(request []byte) (reply, error) {

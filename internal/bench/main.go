@@ -2,14 +2,15 @@
 // Caddy is installed, in one run on one machine, so that the ratios mean
 // something:
 //
-//	go run ./internal/bench -bin bin/sluice [-case reload,proxy,drops,streams,websockets] [-quick]
+//	go run ./internal/bench -bin bin/sluice [-case reload,proxy,drops,streams,websockets,tls] [-quick]
 //
 // The case reload asks what a change costs as the document grows; proxy, what
 // a request costs in CPU time; drops, whether traffic notices that the document
 // is replaced under it; streams, what latency is added to gRPC, WebSocket and
-// SSE; websockets, what an idle WebSocket costs in memory. Everything runs on loopback and in a temporary folder,
-// within a time limit, and every child process is ended when the program is, an
-// interrupt included. The exit status is 1 if something failed or was dropped,
+// SSE; websockets, what an idle WebSocket costs in memory; tls, what a handshake
+// and a request with TLS cost. Everything runs on loopback and in a temporary
+// folder, within a time limit, and every child process is ended when the program
+// is, an interrupt included. The exit status is 1 if something failed or was dropped,
 // and 2 for a wrong command line; figures alone never fail a run.
 //
 // The server under test and Caddy must understand `run --config FILE` and
@@ -59,6 +60,8 @@ type options struct {
 	streamRounds int
 	streamPeriod time.Duration
 	sockets      []int
+
+	handshakes []string // kinds of the case tls
 }
 
 // bench is one run.
@@ -124,6 +127,7 @@ var cases = map[string]func(*bench) error{
 	"drops":      (*bench).drops,
 	"streams":    (*bench).latency,
 	"websockets": (*bench).idle,
+	"tls":        (*bench).secure,
 }
 
 // parse reads the command line.
@@ -148,7 +152,7 @@ func parse(args []string, errs io.Writer) (options, error) {
 		})
 	}
 	fs.StringVar(&o.bin, "bin", "bin/sluice", "the server to measure")
-	list(&o.cases, "case", "reload,proxy,drops,streams,websockets", "what to measure", "reload", "proxy", "drops", "streams", "websockets")
+	list(&o.cases, "case", "reload,proxy,drops,streams,websockets,tls", "what to measure", "reload", "proxy", "drops", "streams", "websockets", "tls")
 	list(&o.peers, "peers", "nginx,haproxy,caddy", "what to measure beside it, where installed; empty for nothing", "nginx", "haproxy", "caddy")
 	fs.DurationVar(&o.limit, "limit", 40*time.Minute, "end the whole run after this time")
 	routes := fs.String("routes", "10,1000,10000", "reload: numbers of routes, each at least 10")
@@ -164,6 +168,7 @@ func parse(args []string, errs io.Writer) (options, error) {
 	fs.IntVar(&o.streamRounds, "stream-rounds", 60, "streams: how often each is measured, in turn")
 	fs.DurationVar(&o.streamPeriod, "stream-period", 100*time.Millisecond, "streams: how long each is measured")
 	sockets := fs.String("sockets", "1000,5000", "websockets: numbers of open WebSockets, each at least 10")
+	list(&o.handshakes, "tls", "full,resumed,h2,h3", "tls: kinds of handshakes and requests", "full", "resumed", "full12", "resumed12", "https1", "h2", "h3")
 	quick := fs.Bool("quick", false, "measure little of everything, to see whether it runs; other flags still count")
 	if err := fs.Parse(args); err != nil {
 		return o, err

@@ -25,8 +25,15 @@ type stream struct {
 	nread, nwritten    int64
 	// begun is set once the header of a response has gone out; only the handler uses it.
 	begun bool
-	http3 bool
+	// flushed is set once the response may be more than the server's buffer holds; only the handler uses it.
+	flushed bool
+	http3   bool
 }
+
+// held is how much of a response the servers of HTTP/2 and HTTP/3 keep until the
+// handler is done: both have buffers of 4 KB, and half of that is safe. Writing
+// it cannot take time, so it needs no timer.
+const held = 2 << 10
 
 // longAgo is a deadline that has passed: it makes net/http end the operation.
 var longAgo = time.Unix(1, 0)
@@ -145,6 +152,12 @@ func (s *stream) Write(p []byte) (n int, err error) {
 	s.begun = true
 	for {
 		piece := p[n:min(n+s.set.maxChunk(), len(p))]
+		s.flushed = s.flushed || s.nwritten+int64(len(piece)) > held
+		if !s.flushed {
+			m, err := s.ResponseWriter.Write(piece)
+			s.nwritten += int64(m) // no timer can be looking
+			return n + m, err
+		}
 		s.beginWrite()
 		m, err := s.ResponseWriter.Write(piece)
 		s.endWrite(m)
@@ -160,7 +173,7 @@ func (s *stream) Flush() { s.FlushError() }
 // FlushError sends what is buffered.
 func (s *stream) FlushError() error {
 	s.begin()
-	s.begun = true
+	s.begun, s.flushed = true, true
 	s.beginWrite()
 	defer s.endWrite(0)
 	return http.NewResponseController(s.ResponseWriter).Flush()
