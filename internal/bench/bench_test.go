@@ -144,7 +144,26 @@ func TestWebSockets(t *testing.T) {
 		`^N=60 +net/http +-?[\d.]+ KB each  resident .* stacks +-?[\d.]+ KB$`, `^N=1000000000 left out: a proxy would need 2000000500 open files`)
 }
 
+func TestSecure(t *testing.T) {
+	status, out := program(t, t.Context(), "-case", "tls", "-tls", "full,resumed,full12,resumed12,https1,h2,h3", "-period", "200ms")
+	if status != 0 {
+		t.Fatalf("status %d, printed %s", status, out)
+	}
+	for _, want := range []string{"full", "resumed", "full12", "resumed12", "https1", "h2", "h3"} {
+		if !regexp.MustCompile(`(?m)^` + want + ` +sluice +[1-9][0-9.]* us CPU/(handshake|request) +[1-9]\d* `).MatchString(out) {
+			t.Errorf("no figures of %s in %s", want, out)
+		}
+	}
+}
+
 // An interrupt in the middle ends everything.
+func TestNames(t *testing.T) {
+	status, out := program(t, t.Context(), "-case", "names")
+	if status != 0 || !strings.Contains(out, " 1 touched") || !strings.Contains(out, "PATCH of one route without TLS") {
+		t.Errorf("status %d, printed %s", status, out)
+	}
+}
+
 func TestInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {
@@ -200,6 +219,8 @@ func TestCommandLine(t *testing.T) {
 		{"-patches 0", "-patches must be at least 1"},
 		{"-period 1ms", "-period must be at least 100ms"},
 		{"-sockets 9", "at least 10"},
+		{"-names 9", "at least 10"},
+		{"-tls 1.1", "not one of full"},
 		{"-traffic smtp", "not one of grpc, websocket, sse"},
 		{"-stream-rounds 0", "-stream-rounds must be at least 1"},
 		{"-stream-period 1ms", "-stream-period must be at least 10ms"},

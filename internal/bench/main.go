@@ -2,13 +2,13 @@
 // Caddy is installed, in one run on one machine, so that the ratios mean
 // something:
 //
-//	go run ./internal/bench -bin bin/sluice [-case reload,proxy,drops,streams,websockets,tls] [-quick]
+//	go run ./internal/bench -bin bin/sluice [-case reload,proxy,drops,streams,websockets,tls,names] [-quick]
 //
 // The case reload asks what a change costs as the document grows; proxy, what
 // a request costs in CPU time; drops, whether traffic notices that the document
 // is replaced under it; streams, what latency is added to gRPC, WebSocket and
 // SSE; websockets, what an idle WebSocket costs in memory; tls, what a handshake
-// and a request with TLS cost. Everything runs on loopback and in a temporary
+// and a request with TLS cost; names, what many managed names cost. Everything runs on loopback and in a temporary
 // folder, within a time limit, and every child process is ended when the program
 // is, an interrupt included. The exit status is 1 if something failed or was dropped,
 // and 2 for a wrong command line; figures alone never fail a run.
@@ -62,6 +62,7 @@ type options struct {
 	sockets      []int
 
 	handshakes []string // kinds of the case tls
+	managed    []int    // numbers of names of the case names
 }
 
 // bench is one run.
@@ -128,6 +129,7 @@ var cases = map[string]func(*bench) error{
 	"streams":    (*bench).latency,
 	"websockets": (*bench).idle,
 	"tls":        (*bench).secure,
+	"names":      (*bench).names,
 }
 
 // parse reads the command line.
@@ -152,7 +154,7 @@ func parse(args []string, errs io.Writer) (options, error) {
 		})
 	}
 	fs.StringVar(&o.bin, "bin", "bin/sluice", "the server to measure")
-	list(&o.cases, "case", "reload,proxy,drops,streams,websockets,tls", "what to measure", "reload", "proxy", "drops", "streams", "websockets", "tls")
+	list(&o.cases, "case", "reload,proxy,drops,streams,websockets,tls,names", "what to measure", "reload", "proxy", "drops", "streams", "websockets", "tls", "names")
 	list(&o.peers, "peers", "nginx,haproxy,caddy", "what to measure beside it, where installed; empty for nothing", "nginx", "haproxy", "caddy")
 	fs.DurationVar(&o.limit, "limit", 40*time.Minute, "end the whole run after this time")
 	routes := fs.String("routes", "10,1000,10000", "reload: numbers of routes, each at least 10")
@@ -169,6 +171,7 @@ func parse(args []string, errs io.Writer) (options, error) {
 	fs.DurationVar(&o.streamPeriod, "stream-period", 100*time.Millisecond, "streams: how long each is measured")
 	sockets := fs.String("sockets", "1000,5000", "websockets: numbers of open WebSockets, each at least 10")
 	list(&o.handshakes, "tls", "full,resumed,h2,h3", "tls: kinds of handshakes and requests", "full", "resumed", "full12", "resumed12", "https1", "h2", "h3")
+	managed := fs.String("names", "10000", "names: numbers of managed names, each at least 10")
 	quick := fs.Bool("quick", false, "measure little of everything, to see whether it runs; other flags still count")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -179,13 +182,13 @@ func parse(args []string, errs io.Writer) (options, error) {
 	if *quick {
 		given := map[string]bool{}
 		fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
-		o.quicken(given, routes, sockets)
+		o.quicken(given, routes, sockets, managed)
 	}
-	return o, o.check(*routes, *sockets)
+	return o, o.check(*routes, *sockets, *managed)
 }
 
 // quicken makes everything small that was not asked for by a flag.
-func (o *options) quicken(given map[string]bool, routes, sockets *string) {
+func (o *options) quicken(given map[string]bool, routes, sockets, managed *string) {
 	o.settle, o.pause, o.streams = 50*time.Millisecond, 10*time.Millisecond, 4
 	for name, set := range map[string]func(){
 		"routes":        func() { *routes = "10,200" },
@@ -198,6 +201,7 @@ func (o *options) quicken(given map[string]bool, routes, sockets *string) {
 		"stream-rounds": func() { o.streamRounds = 2 },
 		"stream-period": func() { o.streamPeriod = 50 * time.Millisecond },
 		"sockets":       func() { *sockets = "100" },
+		"names":         func() { *managed = "50" },
 	} {
 		if !given[name] {
 			set()
@@ -218,11 +222,12 @@ func numbers(name, text string) ([]int, error) {
 	return out, nil
 }
 
-func (o *options) check(routes, sockets string) error {
-	var err1, err2 error
+func (o *options) check(routes, sockets, managed string) error {
+	var err1, err2, err3 error
 	o.routes, err1 = numbers("routes", routes)
 	o.sockets, err2 = numbers("sockets", sockets)
-	if err := errors.Join(err1, err2); err != nil {
+	o.managed, err3 = numbers("names", managed)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
 	for name, n := range map[string]int{"patches": o.patches, "rounds": o.rounds, "conns": o.conns, "reloads": o.reloads, "stream-rounds": o.streamRounds} {
