@@ -84,8 +84,9 @@ type Matcher interface {
 type HostMatcher interface {
 	Matcher
 	// Hosts lists the patterns, lower-case: exact names, or names with "*"
-	// labels. When complete is false the matcher may match other hosts too (it
-	// has placeholders), and must be tried for any.
+	// labels. When complete is false the matcher may match other hosts too, and
+	// must be tried for any: some patterns have placeholders, and stand in the
+	// list as they are written.
 	Hosts() (patterns []string, complete bool)
 }
 

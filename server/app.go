@@ -99,7 +99,8 @@ type boundServer struct {
 	name     string
 	process  *Process
 	decision decision
-	routes   *route.List // those of the server, and what is laid over them
+	expanded map[string]bool // what the host patterns with placeholders say
+	routes   *route.List     // those of the server, and what is laid over them
 	settings map[spoken]*wire.Settings
 	meter    *serverMeter // nil if its requests are not measured
 	// leaveAt is when a socket of the server will leave, in Unix nanoseconds; 0
@@ -160,7 +161,8 @@ func compileApp(env *module.Env, c *AppConfig) (any, error) {
 		b := &boundServer{Server: s, name: name, process: process, routes: s.routes, settings: map[spoken]*wire.Settings{}}
 		app.servers[name] = b
 		at := config.JoinPointer("", "servers", name)
-		b.decision = s.decide(app)
+		ps = append(ps, b.expand(env, app, config.JoinPointer(at, "routes"))...)
+		b.decision = b.decide(app)
 		if b.decision.tls && app.certificates == nil {
 			ps = append(ps, schema.Problem{Pointer: at, Message: fmt.Sprintf("server %q would be served with TLS, and this process has no certificates", name)})
 			continue

@@ -2,6 +2,7 @@ package server
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/route"
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 	"github.com/sluiceproxy/sluice/internal/urlpath"
+	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/listen"
 	"github.com/sluiceproxy/sluice/server/tls/handshake"
 	"github.com/sluiceproxy/sluice/server/wire"
@@ -71,14 +73,9 @@ type decision struct {
 }
 
 // decide looks at no name by itself, so it costs the same for any number.
-func (s *Server) decide(app *App) decision {
+func (s *boundServer) decide(app *App) decision {
 	d := decision{policies: s.policies}
-	onlyHTTP, onlyHTTPS := len(s.addrs) > 0, len(s.addrs) > 0
-	for _, a := range s.addrs {
-		port := int(a.addr.StartPort)
-		onlyHTTP = onlyHTTP && port == app.httpPort
-		onlyHTTPS = onlyHTTPS && port == app.httpsPort
-	}
+	onlyHTTP, onlyHTTPS := s.onlyAt(app.httpPort), s.onlyAt(app.httpsPort)
 	explicit := s.policies.Len() > 0
 	switch {
 	case onlyHTTP || len(s.addrs) == 0:
@@ -104,10 +101,42 @@ func (s *Server) decide(app *App) decision {
 	return d
 }
 
+// expand finds out what host patterns with placeholders say. One that says
+// nothing is an error where certificates depend on it (tls-pki, 10.1 rule 4).
+func (s *boundServer) expand(env *module.Env, app *App, at string) (ps schema.Problems) {
+	if s.https.Disable || s.onlyAt(app.httpPort) {
+		return nil
+	}
+	for pattern := range s.Server.routes.Templated().All() {
+		name := env.ExpandKnown(pattern)
+		if name == "" {
+			ps = append(ps, schema.Problem{
+				Pointer: at, Found: pattern, Message: fmt.Sprintf("the placeholders of host %q say nothing, so no certificate can be had for it", pattern),
+				Expected: "a placeholder that has a value when the process starts, or automatic_https.disable",
+			})
+		}
+		if s.expanded == nil {
+			s.expanded = map[string]bool{}
+		}
+		s.expanded[strings.ToLower(name)] = true
+	}
+	return ps
+}
+
+// onlyAt reports whether the server listens, and at no other port.
+func (s *Server) onlyAt(port int) bool {
+	return len(s.addrs) > 0 && !slices.ContainsFunc(s.addrs, func(a listenAddr) bool { return int(a.addr.StartPort) != port })
+}
+
 // namesHosts reports whether a route names a host that is not skipped.
-func (s *Server) namesHosts() bool {
+func (s *boundServer) namesHosts() bool {
+	for name := range s.expanded {
+		if !slices.Contains(s.https.Skip, name) {
+			return true
+		}
+	}
 	hosts := s.routes.Hosts()
-	n := hosts.Len()
+	n := hosts.Len() - s.routes.Templated().Len()
 	for i, name := range s.https.Skip {
 		if hosts.Has(name) && !slices.Contains(s.https.Skip[:i], name) {
 			n--
@@ -215,13 +244,13 @@ func (r *redirector) target(host string) (port int, ok bool) {
 // skipped.
 func (b *boundServer) servesName(host string) bool {
 	hosts := b.routes.Hosts()
-	if hosts.Has(host) && !slices.Contains(b.https.Skip, host) {
+	if (hosts.Has(host) || b.expanded[host]) && !slices.Contains(b.https.Skip, host) {
 		return true
 	}
 	for i := range len(host) {
 		if host[i] == '.' {
 			wild := "*" + host[i:]
-			return hosts.Has(wild) && !slices.Contains(b.https.Skip, wild)
+			return (hosts.Has(wild) || b.expanded[wild]) && !slices.Contains(b.https.Skip, wild)
 		}
 	}
 	return false

@@ -3,6 +3,7 @@ package server
 import (
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/certmagic"
 	"github.com/sluiceproxy/sluice/handlers/vars"
@@ -73,10 +74,13 @@ func tell(before, now nameset.Set, manage func(added, removed []string)) {
 
 // count enters a host of a server n times more.
 func (k *nameKeeper) count(c AutoHTTPSConfig, host string, n int) {
-	if slices.Contains(c.Skip, host) || slices.Contains(c.SkipCertificates, host) {
+	name := host
+	if strings.Contains(host, "{") {
+		name = strings.ToLower(vars.Parse(host).Expand(k.globals, vars.Known, ""))
+	}
+	if slices.Contains(c.Skip, name) || slices.Contains(c.SkipCertificates, name) {
 		return
 	}
-	name := vars.Parse(host).Expand(k.globals, vars.Known, "")
 	if !certmagic.SubjectQualifiesForCert(name) {
 		return
 	}

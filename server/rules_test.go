@@ -78,6 +78,7 @@ func TestListenRules(t *testing.T) {
 		{"a header of the other list", server(`"expected_dot_headers":["a_b"]`), "expected_dot_headers"},
 		{"a route that does not exist", server(`"named_routes":{"n":null}`), "/named_routes/n"},
 		{"TLS policies", server(`"tls_connection_policies":[{}]`), "/tls_connection_policies"},
+		{"a host that says nothing", server(`"listen":["127.0.0.1:1"],"routes":[{"match":[{"host":["{env.SLUICE_TEST_EMPTY}"]}]}]`), "/apps/http/servers/s/routes"},
 		{"a source that is unknown", server(`"trusted_proxies":{"source":"nope"}`), "/trusted_proxies"},
 		{"a range by name", server(`"trusted_proxies":{"source":"static","ranges":["private_ranges"]}`), "/trusted_proxies/ranges/0"},
 	} {

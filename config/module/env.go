@@ -105,6 +105,16 @@ func (e *Env) Expand(text string) string {
 	return t.Expand(e.task.builder.Sources.Globals, vars.All, "")
 }
 
+// ExpandKnown is like Expand, but a placeholder that nobody knows yet stays as
+// it is written.
+func (e *Env) ExpandKnown(text string) string {
+	t := vars.Parse(text)
+	for _, name := range t.Names() {
+		e.record(inputPlaceholder, name)
+	}
+	return t.Expand(e.task.builder.Sources.Globals, vars.Known, "")
+}
+
 // ExpandStrict is like Expand, but a placeholder that is unknown or empty is an
 // error.
 func (e *Env) ExpandStrict(text string) (string, error) {

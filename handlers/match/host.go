@@ -36,6 +36,7 @@ type host struct {
 	under     stringSet // what follows "*." of patterns with one wildcard
 	wild      []string  // other patterns with wildcards
 	templates []vars.Text
+	templated []string // the same as text
 	patterns  []string
 	exactOnly bool
 }
@@ -66,7 +67,7 @@ func compileHost(_ *module.Env, cfg *HostConfig) (handlers.Matcher, error) {
 		}
 		literal, ok := t.Literal()
 		if !ok {
-			m.templates = append(m.templates, t)
+			m.templates, m.templated = append(m.templates, t), append(m.templated, t.Source())
 			continue
 		}
 		literal = strings.ToLower(literal)
@@ -83,6 +84,7 @@ func compileHost(_ *module.Env, cfg *HostConfig) (handlers.Matcher, error) {
 	}
 	m.exact, m.under = newStringSet(exact), newStringSet(under)
 	m.exactOnly = len(m.patterns) == len(exact) && len(m.templates) == 0
+	m.patterns = append(m.patterns, m.templated...)
 	return m, failed(problems)
 }
 

@@ -61,7 +61,7 @@ func TestManyHosts(t *testing.T) {
 
 func TestHosts(t *testing.T) {
 	patterns, complete := build(t, "host", `["A.test","*.b.Test","{env.DOMAIN}"]`).(handlers.HostMatcher).Hosts()
-	if complete || fmt.Sprint(patterns) != "[a.test *.b.test]" {
+	if complete || fmt.Sprint(patterns) != "[a.test *.b.test {env.DOMAIN}]" {
 		t.Errorf("got %v, %v", patterns, complete)
 	}
 	if _, complete := build(t, "host", `["a.test","*.b.test"]`).(handlers.HostMatcher).Hosts(); !complete {

@@ -21,7 +21,9 @@ type List struct {
 	wild  *iradix.Tree[*paths]
 	any   *paths
 	hosts nameset.Set // the host patterns of all routes
-	n     int
+	// those of hosts that have placeholders
+	templated nameset.Set
+	n         int
 	// single, when set, is the only route: there is no index.
 	single *entry
 	// overlays are routes that the document does not have, in order.
@@ -85,6 +87,14 @@ func (l *List) Hosts() nameset.Set {
 	return l.hosts
 }
 
+// Templated is those of Hosts that have placeholders.
+func (l *List) Templated() nameset.Set {
+	if l == nil {
+		return nameset.Set{}
+	}
+	return l.templated
+}
+
 // HasHost reports whether a route of the list names the host, given in lower
 // case, as it is: without wildcards or placeholders.
 func (l *List) HasHost(name string) bool {
@@ -105,7 +115,8 @@ func (l *List) update(d module.Delta[*Route]) *List {
 	if len(gone.any)+len(came.any) > 0 {
 		out.any = l.any.with(anyHost, "", gone.any, came.any)
 	}
-	out.hosts = recount(l.hosts, removed, added)
+	out.hosts = recount(l.hosts, removed, added, func(string) bool { return true })
+	out.templated = recount(l.templated, removed, added, func(h string) bool { return strings.Contains(h, "{") })
 	return out
 }
 
@@ -165,16 +176,20 @@ func rehost(tree *iradix.Tree[*paths], kind hostKind, gone, came map[string][]fi
 	return txn.Commit()
 }
 
-func recount(hosts nameset.Set, removed, added bucket) nameset.Set {
+func recount(hosts nameset.Set, removed, added bucket, counts func(host string) bool) nameset.Set {
 	delta := map[string]int{}
 	for _, e := range removed {
 		for _, h := range e.route.hosts() {
-			delta[h]--
+			if counts(h) {
+				delta[h]--
+			}
 		}
 	}
 	for _, e := range added {
 		for _, h := range e.route.hosts() {
-			delta[h]++
+			if counts(h) {
+				delta[h]++
+			}
 		}
 	}
 	if hosts.Len() == 0 {
