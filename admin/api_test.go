@@ -235,6 +235,8 @@ func TestErrorsOfTheEngine(t *testing.T) {
 		{fmt.Errorf("wrapped: %w", &config.Error{Status: 409, Msg: "x"}), 409, ""},
 		{errors.New("strange"), 500, ""},
 		{context.Canceled, statusGone, ""},
+		{context.DeadlineExceeded, 504, ""}, // ours; the client may well be there
+		{fmt.Errorf("reading keys: %w", context.DeadlineExceeded), 504, ""},
 	} {
 		f := newFixture(t, "{}")
 		f.engine.fail = c.err

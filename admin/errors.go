@@ -76,8 +76,10 @@ func asError(err error) *Error {
 		return failf(http.StatusNotFound, "%s", err.Error())
 	case errors.Is(err, storage.ErrPruned):
 		return failf(http.StatusGone, "%s", err.Error())
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled):
 		return failf(statusGone, "the client did not wait for the answer: %s", err.Error())
+	case errors.Is(err, context.DeadlineExceeded):
+		return failf(http.StatusGatewayTimeout, "it took too long: %s", err.Error())
 	}
 	return failf(http.StatusInternalServerError, "%s", err.Error())
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,7 +11,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/sluiceproxy/sluice/admin/access"
+	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 )
 
@@ -29,6 +33,10 @@ type GuardOptions struct {
 	Origins []string
 	// Tokens, if not nil, are the bearer tokens of which each request needs one.
 	Tokens []Token
+	// Remote, if not nil, makes it the rules of a remote endpoint: clients are
+	// known by their TLS certificates, may use any host name, and no origin is
+	// allowed. Nothing else of these options counts then.
+	Remote *access.Rules
 }
 
 // Token is a bearer token.
@@ -52,6 +60,7 @@ type Guard struct {
 	origins   []origin
 	tokens    []Token
 	locked    bool // tokens are required
+	remote    *access.Rules
 }
 
 // origin is an allowed origin; without a scheme any will do.
@@ -66,6 +75,9 @@ func (o origin) String() string {
 
 // NewGuard makes a Guard. The error names the origin that is malformed.
 func NewGuard(o GuardOptions) (*Guard, error) {
+	if o.Remote != nil {
+		return &Guard{remote: o.Remote}, nil
+	}
 	g := &Guard{
 		checkHost: !openInterface(o.Address),
 		enforce:   o.EnforceOrigin,
@@ -141,6 +153,11 @@ func (g *Guard) Origins() []string {
 
 // check applies the checks in order.
 func (g *Guard) check(c *call) error {
+	if g.remote != nil {
+		if err := g.checkClient(c); err != nil {
+			return err
+		}
+	}
 	h := c.r.Header
 	switch {
 	case contains(h["Upgrade"], "websocket"):
@@ -160,6 +177,52 @@ func (g *Guard) check(c *call) error {
 		}
 	}
 	return g.checkToken(c)
+}
+
+// checkClient finds out what the client of a remote endpoint may do, and
+// whether this is it (section 14). Who may do nothing is disconnected.
+func (g *Guard) checkClient(c *call) error {
+	grant, err := g.remote.Of(c.r, time.Now())
+	if err != nil {
+		c.Header().Set("Connection", "close")
+		return denied(err)
+	}
+	c.grant, c.caller = grant, grant.Name()
+	return c.allow(c.r.URL.Path)
+}
+
+// allow reports whether the client may use its method on a path, besides the
+// one that it has asked for.
+func (c *call) allow(path string) error {
+	if c.grant == nil {
+		return nil
+	}
+	return denied(c.grant.Allow(c.r.Method, path))
+}
+
+// allowValue is allow for a value of the document, wherever the request found
+// its path. A slash in a key does not separate.
+func (c *call) allowValue(p config.Path) error {
+	if c.grant == nil {
+		return nil
+	}
+	if len(p) == 0 {
+		return c.allow(requestPathOf(p))
+	}
+	text := "/config"
+	for _, seg := range p {
+		text += "/" + strings.ReplaceAll(seg, "/", "%2F")
+	}
+	return c.allow(text)
+}
+
+// denied makes an answer of what access control says; nil stays nil.
+func denied(err error) error {
+	var d *access.Denied
+	if errors.As(err, &d) {
+		return failf(d.Status, "%s", d.Msg)
+	}
+	return err
 }
 
 func contains(values []string, part string) bool {

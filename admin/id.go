@@ -58,25 +58,33 @@ func (a *API) getID(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := c.allowValue(p); err != nil {
+		return err
+	}
 	return answerValue(c, doc, requestPathOf(p), p)
 }
 
 // writeID is POST, PUT, PATCH and DELETE /id/*. The object is looked up again
-// when the change has its turn, since changes before it may move it.
+// when the change has its turn, since changes before it may move it, and with
+// it, whether the client may reach it.
 func (a *API) writeID(c *call) error {
 	t, err := targetOf(c)
 	if err != nil {
 		return err
 	}
 	doc, _ := a.deps.Engine.Document()
-	if _, _, err := t.find(doc); err != nil {
+	resolve := func(doc *config.Doc) (config.Path, error) {
+		_, target, err := t.find(doc)
+		if err != nil {
+			return nil, err
+		}
+		return target, c.allowValue(target)
+	}
+	if _, err := resolve(doc); err != nil {
 		return err
 	}
 	return a.writeValue(c, func(change server.Change, show locator) (server.Report, error) {
-		change.Resolve = func(doc *config.Doc) (config.Path, error) {
-			_, target, err := t.find(doc)
-			return target, err
-		}
+		change.Resolve = resolve
 		return a.apply(c, change, show)
 	})
 }

@@ -56,10 +56,14 @@ const jsonLanguage = "json"
 // a text is weighed only when it is there.
 const maxAdapting = 2
 
-// language finds the adapter for the content type of a request; none means
-// JSON (section 9.1).
+// language finds the adapter for the content type of a request.
 func (a *API) language(c *call) (name string, adapter Adapter, err error) {
-	text := c.r.Header.Get("Content-Type")
+	return a.languageOf(c.r.Header.Get("Content-Type"))
+}
+
+// languageOf finds the adapter for a content type; none means JSON (section
+// 9.1).
+func (a *API) languageOf(text string) (name string, adapter Adapter, err error) {
 	if text == "" {
 		return jsonLanguage, nil, nil
 	}

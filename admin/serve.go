@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/sluiceproxy/sluice/admin/access"
 	"go.uber.org/zap"
 )
 
@@ -22,8 +23,11 @@ type call struct {
 	guard   *Guard
 	pattern string
 	status  int
-	// caller is the name of the token that was presented, "" if it has none.
+	// caller is the name of the token or certificate that was presented, "" if it
+	// has none.
 	caller string
+	// grant is what the client of a remote endpoint may do, nil elsewhere.
+	grant *access.Grant
 	// anonymous is set if tokens are required and none was presented, which
 	// only few paths allow.
 	anonymous bool

@@ -68,14 +68,18 @@ func (a *API) logRequest(r *http.Request) {
 	if err != nil {
 		ip = r.RemoteAddr
 	}
-	entry.Write(
+	fields := []zap.Field{
 		zap.String("method", r.Method),
 		zap.String("host", r.Host),
 		zap.String("uri", r.RequestURI),
 		zap.String("remote_ip", ip),
 		zap.String("remote_port", port),
 		zap.Object("headers", headers(r.Header)),
-	)
+	}
+	if r.TLS != nil {
+		fields = append(fields, zap.Bool("secure", true), zap.Int("verified_chains", len(r.TLS.VerifiedChains)))
+	}
+	entry.Write(fields...)
 }
 
 // headers logs header fields, values of credentials redacted.

@@ -30,12 +30,19 @@ func newChange(c *call, verb string) (server.Change, error) {
 	if c.caller != "" {
 		origin = c.caller + "@" + origin
 	}
+	tag := strings.Join(c.r.Header["If-Match"], ", ")
+	// The value at the path in the tag is compared, which tells something of it.
+	if fields := strings.Fields(strings.Trim(tag, `"`)); len(fields) > 0 {
+		if err := c.allow(fields[0]); err != nil {
+			return server.Change{}, err
+		}
+	}
 	return server.Change{
 		Verb:    verb,
 		Force:   c.r.Header.Get("Cache-Control") == mustRevalidate,
 		DryRun:  dry,
 		Origin:  origin,
-		IfMatch: strings.Join(c.r.Header["If-Match"], ", "),
+		IfMatch: tag,
 	}, nil
 }
 

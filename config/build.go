@@ -50,6 +50,15 @@ func NewArray(elements []*Node) *Node {
 	return newArray(kids)
 }
 
+// NewStrings returns an array of strings.
+func NewStrings(list []string) *Node {
+	kids := make([]*Node, len(list))
+	for i, s := range list {
+		kids[i] = NewString(s)
+	}
+	return newArray(kids)
+}
+
 // NewObject returns an object of members, which are copied; nil values become null. As each array and object stands at one
 // place in a document, values must not be in use elsewhere.
 func NewObject(members map[string]*Node) *Node {

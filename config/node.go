@@ -202,6 +202,15 @@ func (n *Node) Elements() iter.Seq2[int, *Node] {
 	}
 }
 
+// Strings returns the texts of the elements, as Str does; nil for none and for any other kind than an array.
+func (n *Node) Strings() []string {
+	var out []string
+	for _, e := range n.Elements() {
+		out = append(out, e.Str())
+	}
+	return out
+}
+
 // Members yields the members of an object in sorted order of keys; nothing for any other kind.
 func (n *Node) Members() iter.Seq2[string, *Node] {
 	return func(yield func(string, *Node) bool) {

@@ -27,7 +27,8 @@ type Problem struct {
 	Nearest string `json:"nearest,omitempty"`
 }
 
-// String renders the problem in one line, position included.
+// String renders the problem in one line, position included: the place, the
+// message, and what would be right unless the message says so itself.
 func (p Problem) String() string {
 	var b strings.Builder
 	if p.Pointer != "" {
@@ -41,7 +42,26 @@ func (p Problem) String() string {
 	if p.Nearest != "" {
 		fmt.Fprintf(&b, "; did you mean %q?", p.Nearest)
 	}
+	if p.Expected != "" && !strings.Contains(p.Message, p.Expected) {
+		fmt.Fprintf(&b, " (expected: %s)", shortened(p.Expected))
+	}
 	return b.String()
+}
+
+// maxExpected is how many bytes of what would be right a line has: it may be a
+// list of many names.
+const maxExpected = 240
+
+// shortened cuts a long list behind one of its members.
+func shortened(list string) string {
+	if len(list) <= maxExpected {
+		return list
+	}
+	head := list[:maxExpected]
+	if i := strings.LastIndex(head, ", "); i > 0 {
+		head = head[:i]
+	}
+	return strings.ToValidUTF8(head, "") + ", ..."
 }
 
 // place is where the problem stands, in parentheses. A line without a column is

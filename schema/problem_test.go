@@ -1,6 +1,9 @@
 package schema
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestProblemString(t *testing.T) {
 	for _, c := range []struct {
@@ -9,6 +12,11 @@ func TestProblemString(t *testing.T) {
 	}{
 		{Problem{Message: "m"}, "/: m"},
 		{Problem{Pointer: "/a", Message: "m", Nearest: "n"}, `/a: m; did you mean "n"?`},
+		{Problem{Message: "m", Expected: "a number"}, "/: m (expected: a number)"},
+		{Problem{Message: "m", Nearest: "n", Expected: "one of n, o"}, `/: m; did you mean "n"? (expected: one of n, o)`},
+		{Problem{Message: "want a number, not x", Expected: "a number"}, "/: want a number, not x"},
+		{Problem{Message: "m", Expected: strings.Repeat("abcdef, ", 100)}, "/: m (expected: " + strings.Repeat("abcdef, ", 30) + "...)"},
+		{Problem{Message: "m", Expected: strings.Repeat("é", 200)}, "/: m (expected: " + strings.Repeat("é", 120) + ", ...)"},
 		{Problem{Pointer: "/a", Line: 3, Column: 4, Message: "m"}, "/a (line 3, column 4): m"},
 		{Problem{Pointer: "/a", Line: 3, Column: 4, File: "x.json", Message: "m"}, "/a (line 3, column 4): m"},
 		{Problem{Pointer: "/a", Line: 3, File: "sites/Caddyfile", Message: "m"}, "/a (sites/Caddyfile:3): m"},

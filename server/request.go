@@ -1,8 +1,6 @@
 package server
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -11,7 +9,6 @@ import (
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/vars"
-	"github.com/sluiceproxy/sluice/internal/urlpath"
 	"github.com/sluiceproxy/sluice/server/logs"
 	"go.uber.org/zap"
 )
@@ -29,13 +26,6 @@ type request struct {
 	detached bool           // see goOn
 	connect  *connectWriter // nil but for an extended CONNECT
 }
-
-const maxMethod = 32
-
-var (
-	errMethodTooLong = errors.New("the request method is longer than 32 bytes")
-	errNoHost        = errors.New("the request has no Host")
-)
 
 // challengePath begins the paths at which certificate authorities ask, such as
 // those of RFC 8555, section 8.3.
@@ -98,28 +88,6 @@ func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globa
 	if err != nil {
 		q.handleError(&q.response, r, err)
 	}
-}
-
-// admit makes the checks that come before the routes.
-func (b *boundServer) admit(r *http.Request) error {
-	if len(r.Method) > maxMethod {
-		return handlers.NewError(http.StatusMethodNotAllowed, errMethodTooLong)
-	}
-	if r.Host == "" && r.ProtoMajor == 1 && r.ProtoMinor == 1 {
-		return handlers.NewError(http.StatusBadRequest, errNoHost)
-	}
-	if b.strictSNI && r.TLS != nil && !strings.EqualFold(urlpath.Host(r.Host), r.TLS.ServerName) {
-		return handlers.NewError(http.StatusMisdirectedRequest, fmt.Errorf("strict host matching: the TLS server name %q is not the host %q of the request", r.TLS.ServerName, r.Host))
-	}
-	b.filter.Filter(r.Header, func(name string, repeated bool) {
-		log := b.Logger("http.log")
-		if repeated {
-			log.Warn("dropped request header: it has several values, and its name is not safe to merge", logs.HeaderName(name))
-			return
-		}
-		log.Debug("dropped request header: its name has an underscore or a dot and is not expected", logs.HeaderName(name))
-	})
-	return nil
 }
 
 // finish writes the access log and lets the generation go. It runs even when a

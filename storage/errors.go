@@ -6,15 +6,15 @@ import (
 	"io/fs"
 )
 
-// What the methods of Store and Blobs return, wrapped with what was being
-// done; compare with errors.Is.
+// What the methods of Store return, wrapped with what was being done; compare
+// with errors.Is.
 var (
 	// ErrEmpty says that a store has no revision yet.
 	ErrEmpty = errors.New("the store is empty")
 	// ErrConflict says that a commit was not based on the latest revision.
 	ErrConflict = errors.New("the store has a newer revision")
-	// ErrNotFound says that there is no such revision, key or lock. It is
-	// also fs.ErrNotExist.
+	// ErrNotFound says that there is no such revision. It is also
+	// fs.ErrNotExist.
 	ErrNotFound error = notFoundError{}
 	// ErrPruned says that a revision was dropped to keep the history within
 	// its Limits.
@@ -26,8 +26,6 @@ var (
 	ErrCorrupt = errors.New("the store is damaged")
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("the store is closed")
-	// ErrKey says that a key or lock name of Blobs is malformed.
-	ErrKey = errors.New("malformed storage key")
 )
 
 type notFoundError struct{}

@@ -1,10 +1,10 @@
-// Package storage says what survives a restart: the revisions of the
-// document (Store) and named values such as certificates (Blobs).
+// Package storage says how the revisions of the document survive a restart.
+// Certificates are kept elsewhere, in server/certstore.
 //
-// It holds contracts, types and errors only. The stores are the packages
-// below it: bolt (one bbolt file, the default), mem (nothing survives) and
-// files (blobs as plain files). Package storagetest is the contract as a
-// test; a store is finished when it passes.
+// It holds the contract, types and errors only. The stores are the packages
+// below it: bolt (one bbolt file, the default) and mem (nothing survives).
+// Package storagetest is the contract as a test; a store is finished when it
+// passes.
 //
 // # Revisions
 //

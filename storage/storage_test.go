@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,20 +16,6 @@ func TestErrors(t *testing.T) {
 	for pid, want := range map[int]string{12: "store /s.db is in use by process 12", 0: "store /s.db is in use by another process"} {
 		if got := (&LockedError{Path: "/s.db", PID: pid}).Error(); got != want {
 			t.Errorf("%q, want %q", got, want)
-		}
-	}
-}
-
-func TestCheckKey(t *testing.T) {
-	long := strings.Repeat("x", MaxKeySegmentLength)
-	for key, ok := range map[string]bool{
-		"a": true, "a/b": true, long: true, "...": true, "a.b/..c/d..": true, strings.Repeat(long[:63]+"/", 15) + "end": true,
-		"": false, "/": false, "a//b": false, "a/": false, "/a": false, ".": false, "a/..": false, long + "x": false,
-		strings.Repeat(long[:63]+"/", 16) + "end": false, "a\\b": false, "a:b": false, "a\x7f": false, ".tmp-a": false,
-	} {
-		err := CheckKey(key)
-		if ok != (err == nil) || err != nil && !errors.Is(err, ErrKey) {
-			t.Errorf("CheckKey(%.30q): %v", key, err)
 		}
 	}
 }

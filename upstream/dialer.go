@@ -7,6 +7,9 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/sluiceproxy/sluice/upstream/h3"
+	"github.com/sluiceproxy/sluice/upstream/proxyheader"
 )
 
 // DialFunc opens a connection with the settings of d. The default is d.DialContext; tests put a network of their own in
@@ -27,6 +30,7 @@ type dialer struct {
 	handshake     time.Duration
 	http1Only     bool
 	proxyProtocol int
+	quic          *h3.Dialer // nil unless HTTP/3 is spoken
 }
 
 func newDialer(o HTTPOptions, dial DialFunc, connections *Connections) (*dialer, error) {
@@ -97,7 +101,7 @@ func (d *dialer) open(ctx context.Context, w *way) (net.Conn, error) {
 	var header []byte
 	if d.proxyProtocol != 0 {
 		var err error
-		if header, err = proxyHeader(d.proxyProtocol, w.client); err != nil {
+		if header, err = proxyheader.Of(d.proxyProtocol, w.client); err != nil {
 			return nil, err
 		}
 	}

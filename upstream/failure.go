@@ -7,6 +7,9 @@ import (
 	"net"
 	"strings"
 	"syscall"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 )
 
 // HandshakeError is a TLS handshake that failed. Nothing of a request was sent.
@@ -59,12 +62,15 @@ func FailureOf(err error) Failure {
 	var alert *net.OpError
 	var record tls.RecordHeaderError
 	var timeout net.Error
+	var quicAlert *quic.TransportError
 	switch {
 	case err == nil:
 		return ""
 	case IsDialError(err):
 		return FailedDial
 	case errors.As(err, &handshake), errors.As(err, &record), errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"):
+		return FailedTLS
+	case errors.As(err, &quicAlert) && quicAlert.ErrorCode.IsCryptoError():
 		return FailedTLS
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return FailedTimeout
@@ -75,13 +81,14 @@ func FailureOf(err error) Failure {
 }
 
 func isClosed(err error) bool {
-	for _, e := range [...]error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED} {
+	for _, e := range [...]error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED, syscall.ECONNREFUSED} {
 		if errors.Is(err, e) {
 			return true
 		}
 	}
 	var stale *StaleError
-	if errors.As(err, &stale) {
+	var reset *http3.Error
+	if errors.As(err, &stale) || errors.As(err, &reset) && reset.Remote {
 		return true
 	}
 	// What net/http has no types for.

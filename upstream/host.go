@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluiceproxy/sluice/upstream/histogram"
 )
 
 // Host is the shared record of one upstream: everything that handlers with the same dial text know together (HOST-1).
@@ -23,7 +25,7 @@ type Host struct {
 	drained  atomic.Bool
 	failures failures
 	results  [6]atomic.Int64 // by first digit of the status; 0 is no response
-	latency  atomic.Pointer[latency]
+	latency  atomic.Pointer[histogram.Recent]
 }
 
 // Dial returns the dial text as it was configured, placeholders unexpanded. It identifies the host.
@@ -80,10 +82,10 @@ func (h *Host) Answered(status int, sent time.Time, took time.Duration) {
 	}
 	l := h.latency.Load()
 	if l == nil {
-		h.latency.CompareAndSwap(nil, new(latency))
+		h.latency.CompareAndSwap(nil, new(histogram.Recent))
 		l = h.latency.Load()
 	}
-	l.record(h.minute(sent), took)
+	l.Record(h.minute(sent), took)
 }
 
 // Unanswered records a request without a response, the client's doing excepted.
@@ -95,10 +97,14 @@ func (h *Host) recent() *Latency {
 	if l == nil {
 		return nil
 	}
-	return l.read(h.minute(h.pool.now()))
+	p50, p99, n := l.Read(h.minute(h.pool.now()))
+	if n == 0 {
+		return nil
+	}
+	return &Latency{P50: p50, P99: p99, Count: n}
 }
 
-func (h *Host) minute(t time.Time) int64 { return int64(t.Sub(h.pool.born) / latencyWindow) }
+func (h *Host) minute(t time.Time) int64 { return int64(t.Sub(h.pool.born) / histogram.Window) }
 
 // Fail remembers one failure for the length of window, then forgets it (HC-13). A window of 0 or less is no failure.
 func (h *Host) Fail(window time.Duration) {

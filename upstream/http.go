@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sluiceproxy/sluice/upstream/h3"
 	"github.com/sluiceproxy/sluice/upstream/xconnect"
 )
 
@@ -86,7 +87,7 @@ func (t *Transports) Len() int {
 	return len(t.live)
 }
 
-// HTTP is a [Transport] that speaks HTTP/1.1 or HTTP/2, with TLS or without, to upstreams. It is made by
+// HTTP is a [Transport] that speaks HTTP/1.1 or HTTP/2, with TLS or without, or HTTP/3 to upstreams. It is made by
 // [Transports.Acquire].
 type HTTP struct {
 	options  HTTPOptions
@@ -96,6 +97,7 @@ type HTTP struct {
 
 	http1 *http.Transport
 	http2 *http.Transport // nil unless options.H2C
+	http3 *h3.Pool        // nil unless options.HTTP3; then the others are not used
 
 	dialer    *dialer
 	connector *xconnect.Connector // for WebSockets over HTTP/2; nil if there are none
@@ -116,6 +118,9 @@ func (h *HTTP) closeIdle() {
 	if h.connector != nil {
 		h.connector.CloseIdle()
 	}
+	if h.http3 != nil {
+		h.http3.Close()
+	}
 }
 
 func (t *Transports) open(o HTTPOptions) (*HTTP, error) {
@@ -127,6 +132,9 @@ func (t *Transports) open(o HTTPOptions) (*HTTP, error) {
 	h.http1.DialContext = d.DialHTTP1
 	h.http1.Protocols.SetHTTP1(true)
 	h.http1.Protocols.SetHTTP2(o.TLS.Enabled && !o.HTTP1Only)
+	if o.HTTP3 {
+		h.http3 = newHTTP3(o, d)
+	}
 	if o.H2C {
 		h.http2 = newNetHTTP(o, d)
 		h.http2.DialContext = d.DialContext

@@ -19,6 +19,8 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/sluiceproxy/sluice/server/trust/trusttest"
+
+	"github.com/sluiceproxy/sluice/upstream/proxyheader"
 )
 
 func quietLog() *log.Logger { return log.New(io.Discard, "", 0) }
@@ -357,13 +359,13 @@ func TestProxyProtocol(t *testing.T) {
 			})
 		}
 	}
-	if _, err := proxyHeader(1, "somebody"); err == nil {
+	if _, err := proxyheader.Of(1, "somebody"); err == nil {
 		t.Error("a client without an address was taken")
 	}
-	if h, err := proxyHeader(1, "::ffff:192.0.2.1"); string(h) != "PROXY TCP4 192.0.2.1 0.0.0.0 0 0\r\n" {
+	if h, err := proxyheader.Of(1, "::ffff:192.0.2.1"); string(h) != "PROXY TCP4 192.0.2.1 0.0.0.0 0 0\r\n" {
 		t.Errorf("%q, %v", h, err)
 	}
-	if h, err := proxyHeader(1, "fe80::1%eth0"); string(h) != "PROXY TCP6 fe80::1 :: 0 0\r\n" {
+	if h, err := proxyheader.Of(1, "fe80::1%eth0"); string(h) != "PROXY TCP6 fe80::1 :: 0 0\r\n" {
 		t.Errorf("%q, %v", h, err)
 	}
 }

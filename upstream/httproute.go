@@ -96,6 +96,9 @@ func DecodeHost(urlHost string) (network, address string, err error) {
 
 // Send sends r as [Transport.RoundTrip] does, on a connection of the route. It changes the scheme and the host of r.URL.
 func (h *HTTP) Send(r *http.Request, to Route) (*http.Response, error) {
+	if h.http3 != nil {
+		return h.sendHTTP3(r, &to)
+	}
 	upgrade := r.Header["Upgrade"] != nil
 	if upgrade && h.connector != nil {
 		if res, err := h.sendUpgradeHTTP2(r, &to); err != errHTTP1 { //nolint:errorlint // never wrapped

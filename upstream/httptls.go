@@ -22,6 +22,9 @@ type TLSOptions struct {
 	// Certificate is shown to upstreams that ask for one. CertificateKey stands for it.
 	Certificate    *tls.Certificate
 	CertificateKey string
+	// Managed is the name of a certificate of Certificates that is shown instead: the one that is there when a connection is made.
+	Managed      string
+	Certificates ClientCertificates
 	// Insecure takes any certificate.
 	Insecure bool
 	// HandshakeTimeout bounds the handshake; 0 is no bound.
@@ -36,6 +39,16 @@ type TLSOptions struct {
 	ExceptPorts string
 }
 
+// ClientCertificates is the certificates that the process manages, for those that are shown to upstreams. It is a service, and
+// safe for concurrent use.
+type ClientCertificates interface {
+	// Need has the certificate of a name looked after until Unneed was called as often. Neither waits for anything.
+	Need(name string)
+	Unneed(name string)
+	// ClientCertificate returns the present certificate of a name, for a server that asks for one and accepts it.
+	ClientCertificate(name string, info *tls.CertificateRequestInfo) (*tls.Certificate, error)
+}
+
 // excepts reports whether an address is spoken to in clear text.
 func (o *TLSOptions) excepts(address string) bool {
 	if o.ExceptPorts == "" {
@@ -47,7 +60,7 @@ func (o *TLSOptions) excepts(address string) bool {
 
 // meaning returns options that are equal where the connections that they make are alike.
 func (o HTTPOptions) meaning() HTTPOptions {
-	o.TLS.Roots, o.TLS.Certificate = nil, nil
+	o.TLS.Roots, o.TLS.Certificate, o.TLS.Certificates = nil, nil, nil
 	if !o.TLS.Enabled {
 		o.TLS, o.HTTP1Only = TLSOptions{}, false
 		o.HTTP2Only = o.HTTP2Only && o.H2C
@@ -61,7 +74,11 @@ func (o *TLSOptions) base() *tls.Config {
 		return nil
 	}
 	c := &tls.Config{RootCAs: o.Roots, ServerName: o.ServerName, InsecureSkipVerify: o.Insecure, Renegotiation: o.Renegotiation} //nolint:gosec // as configured
-	if o.Certificate != nil {
+	if name, from := o.Managed, o.Certificates; name != "" {
+		c.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return from.ClientCertificate(name, info)
+		}
+	} else if o.Certificate != nil {
 		certificate := o.Certificate
 		// Not by the list of certificates, of which net/http would only show those that the server's list of authorities names.
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }

@@ -10,21 +10,6 @@ import (
 	"github.com/sluiceproxy/sluice/config"
 )
 
-func TestLatencyBucketsAreCloseToTheirValues(t *testing.T) {
-	for d := 16 * time.Microsecond; d < 2*time.Minute; d += d/50 + time.Microsecond {
-		got := latencyOf(latencyBucket(d))
-		if off := math.Abs(float64(got-d)) / float64(d); off > 0.064 {
-			t.Fatalf("%v is remembered as %v, %.1f %% off", d, got, off*100)
-		}
-	}
-	if b := latencyBucket(0); b != 0 {
-		t.Errorf("no time at all is in bucket %d", b)
-	}
-	if b := latencyBucket(time.Hour); b != latencyBuckets-1 {
-		t.Errorf("an hour is in bucket %d of %d", b, latencyBuckets)
-	}
-}
-
 func TestLatencyOfTheLastMinutes(t *testing.T) {
 	now := time.Unix(1000, 0)
 	p := NewPool(func() time.Time { return now })

@@ -53,6 +53,9 @@ type HTTPOptions struct {
 	// HTTP2Only says that HTTP/1.1 was not asked for. In clear text, with H2C, it is not used then, not even for upgrades.
 	// With TLS the upstream may still choose it in the handshake; a WebSocket tries HTTP/2 first.
 	HTTP2Only bool
+	// HTTP3 speaks HTTP/3 alone. It needs TLS, and knows neither forward proxies nor the PROXY protocol; DialTimeout bounds the
+	// time until the upstream is heard of, and what belongs to TCP sockets has no meaning.
+	HTTP3 bool
 	// ProxyProtocol is the version of the PROXY protocol, 1 or 2, whose header begins each connection; 0 is none.
 	ProxyProtocol int
 	// Resolvers are DNS servers that names of upstreams are looked up with, as [ParseResolver] returns them and separated by

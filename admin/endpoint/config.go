@@ -5,16 +5,18 @@ import (
 	"strings"
 
 	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/identity"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 	"github.com/sluiceproxy/sluice/schema"
+	"github.com/sluiceproxy/sluice/server/configloader"
 )
 
 // Config is the `admin` object of a document: the endpoint through which the
 // document is read and changed.
 type Config struct {
-	// Disabled turns the endpoint off. The configuration can then change only by
-	// a restart or a signal.
+	// Disabled turns the endpoint off, though not the one of remote. Without either
+	// the configuration can change only by a restart or a signal.
 	Disabled bool `json:"disabled"`
 	// Listen is the one address to listen on, such as "localhost:2019",
 	// "unix//run/sluice.sock|0660" or "fd/3". Placeholders {env.*}, {file.*} and
@@ -29,15 +31,16 @@ type Config struct {
 	// scheme://host:port. They replace the default, which is made of the
 	// address; an empty list allows none.
 	Origins []string `json:"origins"`
-	// Tokens are bearer tokens. If there are any, each request needs one in the
-	// header "Authorization: Bearer ...", except GET /healthz and GET /readyz.
+	// Tokens are bearer tokens. If there are any, each request needs one, other than
+	// to the endpoint of remote, in the header "Authorization: Bearer ...", except GET /healthz and GET /readyz.
 	Tokens *[]TokenConfig `json:"tokens"`
 	// Config is about keeping and getting the configuration.
 	Config ManagementConfig `json:"config"`
-	// Identity of this instance comes with a later version.
-	Identity module.Later `json:"identity"`
-	// Remote administration comes with a later version.
-	Remote module.Later `json:"remote"`
+	// Identity is the certificate of this instance itself. Default: none.
+	Identity *IdentityConfig `json:"identity"`
+	// Remote is an endpoint for clients with certificates. It needs identity.
+	// Default: none.
+	Remote *RemoteConfig `json:"remote"`
 }
 
 // ManagementConfig is about keeping and getting the configuration.
@@ -46,10 +49,17 @@ type ManagementConfig struct {
 	// Every accepted change is kept as a revision in the store, whatever it
 	// says. Default: true.
 	Persist *bool `json:"persist"`
-	// Load pulls the configuration from elsewhere; it comes with a later version.
-	Load module.Later `json:"load"`
-	// LoadDelay belongs to load.
-	LoadDelay module.Later `json:"load_delay"`
+	// Load gets another configuration from elsewhere, which takes the place of
+	// this one. Without load_delay that is done once, when this one is loaded,
+	// and if nothing can be got, this one is refused. What is got must not ask
+	// for the same again. Default: nothing is got.
+	Load module.Ref[configloader.Loader] `json:"load" module:"caddy.config_loaders" inline:"module"`
+	// LoadDelay is the time to wait before load gets a configuration, and before
+	// it does so the next time. It goes on for as long as the configuration in
+	// force has the same load and load_delay, whatever else is changed in it.
+	// One that cannot be got, or does not load, leaves the one in force as it is.
+	// Default: 0, get it once.
+	LoadDelay module.Duration `json:"load_delay" check:"min=0"`
 }
 
 // TokenConfig says where a bearer token is found. It never stands in the
@@ -82,7 +92,9 @@ func Spec() module.Spec {
 			module.Example{Title: "Another port", JSON: `{"listen": "localhost:2020"}`},
 			module.Example{Title: "A unix socket for a group", JSON: `{"listen": "unix//run/sluice/admin.sock|0660"}`},
 			module.Example{Title: "Open to a network, with a token", JSON: `{"listen": ":2019", "tokens": [{"name": "ci", "env": "SLUICE_TOKEN"}]}`},
+			module.Example{Title: "A configuration that a server has, looked at each minute", JSON: `{"config": {"load": {"module": "http", "url": "https://config.internal/edge-1.json"}, "load_delay": "1m"}}`},
 			module.Example{Title: "No endpoint", JSON: `{"disabled": true}`},
+			module.Example{Title: "A second endpoint that shows a certificate of the authority local, where one client may read the servers and change their routes", JSON: remoteExample},
 		))
 }
 
@@ -103,6 +115,9 @@ func compile(env *module.Env, c *Config) (*Endpoint, error) {
 		}
 	}
 	problems = append(problems, e.readTokens(env, c.Tokens)...)
+	problems = append(problems, e.readRemote(env, c)...)
+	pulling, more := c.Config.pull(env, e.settings != nil && len(e.settings.Names) > 0)
+	e.pulling, problems = pulling, append(problems, more...)
 	if c.Config.Persist != nil && !*c.Config.Persist {
 		env.Warn("/config/persist", "false stops autosave.json only: every accepted change is kept in the store all the same (--store none keeps nothing)")
 	}
@@ -113,17 +128,42 @@ func compile(env *module.Env, c *Config) (*Endpoint, error) {
 	return e, nil
 }
 
+// readRemote reads the identity, and the remote endpoint, which needs one.
+func (e *Endpoint) readRemote(env *module.Env, c *Config) schema.Problems {
+	if c.Identity == nil && c.Remote == nil {
+		return nil
+	}
+	e.identity = module.Service[*identity.Service](env)
+	var problems, more schema.Problems
+	e.settings, more = c.Identity.read(env)
+	problems = append(problems, more.Under("/identity")...)
+	if c.Remote == nil {
+		return problems
+	}
+	if c.Identity == nil || len(c.Identity.Identifiers) == 0 {
+		problems = append(problems, module.Problem("/remote", "cannot enable remote admin without a certificate cache; configure identity management: admin.identity with identifiers")...)
+	}
+	if e.remote, more = c.Remote.read(env, e.sockets, e.identity); e.remote != nil && !e.disabled && keyOf(e.remote.address) == keyOf(e.options.Address) {
+		more = append(more, module.Problem("/listen", e.remote.address.String()+" is the address of the endpoint that is not remote; choose another")...)
+	}
+	return append(problems, more.Under("/remote")...)
+}
+
 // address expands and checks the listen field.
 func (s *Sockets) address(env *module.Env, listen string) (netaddr.Addr, error) {
-	text := listen
-	if text == "" {
-		text = s.options.Default
+	if listen == "" {
+		listen = s.options.Default
 	}
-	text, err := env.ExpandStrict(text)
+	return parseAddress(env, listen, defaultPort)
+}
+
+// parseAddress expands and checks the address of an endpoint.
+func parseAddress(env *module.Env, listen string, port uint) (netaddr.Addr, error) {
+	text, err := env.ExpandStrict(listen)
 	if err != nil {
 		return netaddr.Addr{}, fmt.Errorf("expanding the admin address: %w", err)
 	}
-	a, err := netaddr.ParseDefault(text, "tcp", defaultPort)
+	a, err := netaddr.ParseDefault(text, "tcp", port)
 	switch {
 	case err != nil:
 		return a, err

@@ -19,7 +19,7 @@ const probeTime = time.Second
 
 // listen opens an address. It may overlap with those of our own listeners, as
 // :2019 does with localhost:2019.
-func listen(a netaddr.Addr, own []net.Listener) (net.Listener, error) {
+func listen(k kind, a netaddr.Addr, own []net.Listener) (net.Listener, error) {
 	switch {
 	case a.IsFD():
 		return inherit(a)
@@ -31,7 +31,7 @@ func listen(a netaddr.Addr, own []net.Listener) (net.Listener, error) {
 		if shared := listenBeside(a, own); shared != nil {
 			return shared, nil
 		}
-		return nil, fmt.Errorf("the address is in use, by another program or by a server of this document; choose another in admin.listen: %w", err)
+		return nil, fmt.Errorf("the address is in use, by another program or by a server of this document; choose another in %s: %w", k.field(), err)
 	}
 	return ln, err
 }

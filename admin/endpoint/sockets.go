@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/pulled"
 	"github.com/sluiceproxy/sluice/internal/netaddr"
 	"go.uber.org/zap"
 )
@@ -27,6 +29,9 @@ const (
 	// drainTime is how long a listener that goes away still accepts, so that
 	// connections which the system has already made are answered.
 	drainTime = 10 * time.Millisecond
+	// maxConnections is how many connections a listener has open. One more is
+	// closed at once.
+	maxConnections = 512
 )
 
 const defaultPort = 2019
@@ -37,17 +42,24 @@ type SocketsOptions struct {
 	// $CADDY_ADMIN, as they were when the process started. Default:
 	// admin.DefaultAddress.
 	Default string
+	// Connections is how many connections each listener may have open. Default:
+	// 512.
+	Connections int
 	// Log is the logger "admin"; nil logs nothing.
 	Log *zap.Logger
+	// Puller follows the settings of config.load; nil follows none.
+	Puller *pulled.Puller
 }
 
-// Sockets is the admin listeners of a process: normally one, two for the moment
-// of a change of address. A listener and its connections live for as long as
+// Sockets is the admin listeners of a process: normally one, and one more if
+// there is a remote endpoint; for the moment of a change of address also the one
+// before. A listener and its connections live for as long as
 // some document in use names its address, whatever else changes. It is safe
 // for concurrent use.
 type Sockets struct {
 	options SocketsOptions
 	log     *zap.Logger
+	remote  *zap.Logger // that of remote endpoints
 	api     atomic.Pointer[admin.API]
 
 	mu       sync.Mutex
@@ -61,26 +73,43 @@ func NewSockets(o SocketsOptions) *Sockets {
 	if o.Default == "" {
 		o.Default = admin.DefaultAddress
 	}
+	if o.Connections <= 0 {
+		o.Connections = maxConnections
+	}
 	s := &Sockets{options: o, log: o.Log, open: map[string]*socket{}}
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
+	s.remote = s.log.Named("remote")
 	return s
 }
 
 // Serve sets what answers requests. Until it is called they get status 503.
 func (s *Sockets) Serve(a *admin.API) { s.api.Store(a) }
 
-// Addresses lists the open listeners, each in a form that netaddr.Parse reads,
-// with the port that was really opened.
-func (s *Sockets) Addresses() []string {
+// Addresses lists the open listeners, those of remote endpoints aside, each in a
+// form that netaddr.Parse reads, with the port that was really opened.
+func (s *Sockets) Addresses() []string { return s.addresses(localKind) }
+
+// RemoteAddresses is Addresses for remote endpoints.
+func (s *Sockets) RemoteAddresses() []string { return s.addresses(remoteKind) }
+
+func (s *Sockets) addresses(k kind) (list []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []string
 	for _, sock := range s.open {
-		list = append(list, sock.address().String())
+		if sock.kind == k {
+			list = append(list, sock.address().String())
+		}
 	}
 	return list
+}
+
+func (s *Sockets) logOf(k kind) *zap.Logger {
+	if k == remoteKind {
+		return s.remote
+	}
+	return s.log
 }
 
 // Shutdown closes all listeners, those of documents in use among them, and
@@ -107,7 +136,7 @@ func (s *Sockets) Shutdown(ctx context.Context) error {
 }
 
 // acquire opens the address, or counts one more holder of it.
-func (s *Sockets) acquire(a netaddr.Addr) (*socket, error) {
+func (s *Sockets) acquire(k kind, a netaddr.Addr) (*socket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -115,6 +144,9 @@ func (s *Sockets) acquire(a netaddr.Addr) (*socket, error) {
 	}
 	key := keyOf(a)
 	if sock := s.open[key]; sock != nil {
+		if sock.kind != k {
+			return nil, fmt.Errorf("opening %s at %s: the address is that of %s; choose another, or change that one first", k, a, sock.kind)
+		}
 		sock.holders++
 		sock.waiting++
 		return sock, nil
@@ -123,11 +155,11 @@ func (s *Sockets) acquire(a netaddr.Addr) (*socket, error) {
 	for _, sock := range s.open {
 		own = append(own, sock.ln)
 	}
-	ln, err := listen(a, own)
+	ln, err := listen(k, a, own)
 	if err != nil {
-		return nil, fmt.Errorf("opening the admin endpoint at %s: %w", a, err)
+		return nil, fmt.Errorf("opening %s at %s: %w", k, a, err)
 	}
-	sock := &socket{sockets: s, key: key, addr: a, ln: ln, holders: 1, waiting: 1, accepted: make(chan struct{})}
+	sock := &socket{sockets: s, kind: k, log: s.logOf(k), key: key, addr: a, ln: ln, holders: 1, waiting: 1, accepted: make(chan struct{})}
 	s.open[key] = sock
 	return sock, nil
 }
@@ -145,17 +177,17 @@ func keyOf(a netaddr.Addr) string {
 }
 
 // started says that a document came into force which wants sock, or no listener
-// if it is nil. The listeners of documents before it are stopped now, though
+// of this kind if it is nil. The listeners of documents before it are stopped now, though
 // those are still in use by requests: an address that was taken away should not
 // stay open until the last download has ended.
-func (s *Sockets) started(sock *socket) {
+func (s *Sockets) started(k kind, sock *socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if sock != nil {
 		sock.waiting--
 	}
 	for key, other := range s.open {
-		if other != sock && other.waiting == 0 {
+		if other.kind == k && other != sock && other.waiting == 0 {
 			delete(s.open, key)
 			s.stop(other)
 		}
@@ -189,16 +221,18 @@ func (s *Sockets) stop(sock *socket) {
 		defer cancel()
 		if err := sock.server.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 			_ = sock.server.Close()
-			s.log.Warn("stopped previous server; requests were cut off", zap.String("address", sock.addr.String()), zap.Error(err))
+			sock.log.Warn("stopped previous server; requests were cut off", zap.String("address", sock.addr.String()), zap.Error(err))
 			return
 		}
-		s.log.Info("stopped previous server", zap.String("address", sock.addr.String()))
+		sock.log.Info("stopped previous server", zap.String("address", sock.addr.String()))
 	})
 }
 
 // socket is one listener.
 type socket struct {
 	sockets *Sockets
+	kind    kind
+	log     *zap.Logger
 	key     string
 	addr    netaddr.Addr
 	ln      net.Listener
@@ -207,6 +241,8 @@ type socket struct {
 	holders, waiting int
 	server           *http.Server
 	guard            atomic.Pointer[admin.Guard]
+	// tls is for the handshakes of a remote endpoint.
+	tls atomic.Pointer[tls.Config]
 	// accepted is closed when the server accepts no more.
 	accepted chan struct{}
 	ending   atomic.Bool
@@ -231,7 +267,7 @@ func (k *socket) serve(g *admin.Guard) bool {
 	if k.server != nil || k.sockets.closed {
 		return false
 	}
-	errorLog, err := zap.NewStdLogAt(k.sockets.log, zap.DebugLevel)
+	errorLog, err := zap.NewStdLogAt(k.log, zap.DebugLevel)
 	if err != nil {
 		panic(fmt.Sprintf("endpoint: %v", err)) // only for a level that does not exist
 	}
@@ -245,11 +281,12 @@ func (k *socket) serve(g *admin.Guard) bool {
 		ErrorLog:                     errorLog,
 	}
 	server := k.server
+	ln := k.listener(server)
 	go func() {
 		defer close(k.accepted)
-		err := server.Serve(draining{k.ln, k})
+		err := server.Serve(ln)
 		if !k.ending.Load() && !errors.Is(err, http.ErrServerClosed) {
-			k.sockets.log.Error("admin endpoint stopped accepting", zap.String("address", k.addr.String()), zap.Error(err))
+			k.log.Error("admin endpoint stopped accepting", zap.String("address", k.addr.String()), zap.Error(err))
 		}
 	}()
 	return true

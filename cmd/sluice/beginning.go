@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/sluiceproxy/sluice/admin/pulled"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/journal"
 	"github.com/sluiceproxy/sluice/config"
@@ -140,8 +141,8 @@ func (p *process) warnOfEdits(last, first *beginning, revision uint64) {
 	if first.file == nil || last.root == nil || config.Equal(last.root, first.root) {
 		return
 	}
-	if last.verb == storage.VerbLoad && last.origin == first.origin {
-		return // the file itself was changed
+	if last.verb == storage.VerbLoad && (last.origin == first.origin || pulled.IsOrigin(last.origin) && pulled.Wanted(first.root)) {
+		return // the file itself was changed, or what it pulls
 	}
 	p.log.Warn(fmt.Sprintf("starting with %s, which differs from revision %d; that revision is kept, and `%s rollback %d` brings it back",
 		first.file.Name, revision, name, revision),

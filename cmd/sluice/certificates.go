@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -8,9 +9,12 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
+	"github.com/sluiceproxy/sluice/admin/endpoint"
+	"github.com/sluiceproxy/sluice/admin/identity"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/acmeserver"
 	"github.com/sluiceproxy/sluice/internal/events"
 	"github.com/sluiceproxy/sluice/server/certstore"
 	"github.com/sluiceproxy/sluice/server/pki"
@@ -31,6 +35,8 @@ type certificates struct {
 	authorities *pki.Authorities
 	tickets     *handshake.Tickets
 	challenges  *issuance.Challenges
+	identity    *identity.Service // its certificates are not those of servers
+	bus         *events.Bus
 	used        certmagic.Storage // by the document; only the applier knows it
 }
 
@@ -50,8 +56,30 @@ func (c *certificates) UseStorage(s certmagic.Storage) {
 	c.Manager.StorageChanged()
 }
 
+// SetPorts implements server.Certificates.
+func (c *certificates) SetPorts(http, https int) {
+	c.Manager.SetPorts(http, https)
+	c.identity.SetPorts(http, https)
+}
+
+// tells returns what tells subscribers of an event of the process. Nothing that
+// they want changes it.
+func (c *certificates) tells(event string) func() {
+	return func() { _ = c.bus.Emit(context.Background(), "", event, nil) }
+}
+
+// health tells subscribers that an upstream is up or down.
+func (c *certificates) health(host string, healthy bool) {
+	event := "unhealthy"
+	if healthy {
+		event = "healthy"
+	}
+	_ = c.bus.Emit(context.Background(), "http.handlers.reverse_proxy", event, map[string]any{"host": host})
+}
+
 // Close ends all work on certificates.
 func (c *certificates) Close() {
+	c.identity.Close()
 	c.Manager.Close()
 	c.authorities.Close()
 	c.tickets.Close()
@@ -61,7 +89,8 @@ func (c *certificates) Close() {
 func (w *world) newCertificates() (*certificates, error) {
 	issuance.Identify(name, versionText(), os.Getenv("USERAGENT"))
 	stores := certstore.NewStores(environment.These().Data)
-	c := &certificates{storage: certstore.NewSwitch(stores.Default()), challenges: issuance.NewChallenges(w.logs.Core("tls.issuance"))}
+	files := stores.Default()
+	c := &certificates{storage: certstore.NewSwitch(files), challenges: issuance.NewChallenges(w.logs.Core("tls.issuance"))}
 	authorities := pki.Options{Storage: c.storage, Globals: w.globals, Logger: w.logs.Logger}
 	if os.Getenv(noTrustEnv) == "" {
 		authorities.Trust = pki.SystemTrust()
@@ -74,7 +103,7 @@ func (w *world) newCertificates() (*certificates, error) {
 	}}); err != nil {
 		return nil, err
 	}
-	bus := events.NewBus(events.Options{OnError: func(e *events.Event, err error) {
+	c.bus = events.NewBus(events.Options{OnError: func(e *events.Event, err error) {
 		w.logs.Core("events").Error("a handler of an event failed", zap.String("event", e.String()), zap.Error(err))
 	}})
 	module.Provide(w.services, stores)
@@ -82,7 +111,7 @@ func (w *world) newCertificates() (*certificates, error) {
 	module.Provide(w.services, c.authorities)
 	module.Provide(w.services, c.tickets)
 	module.Provide(w.services, c.challenges)
-	module.Provide(w.services, bus)
+	module.Provide(w.services, c.bus)
 	public, err := w.issuer("acme")
 	if err != nil {
 		return nil, err
@@ -91,8 +120,12 @@ func (w *world) newCertificates() (*certificates, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Manager = automation.New(automation.Options{Storage: c.storage, Log: log, Events: bus, Public: []issuance.Issuer{public}, Internal: internal, Metrics: w.metrics})
+	c.Manager = automation.New(automation.Options{Storage: c.storage, Log: log, Events: c.bus, Public: []issuance.Issuer{public}, Internal: internal, Metrics: w.metrics, Challenges: c.challenges})
 	module.Provide(w.services, c.Manager)
+	module.Provide(w.services, acmeserver.NewDatabases(acmeserver.Options{Dir: environment.These().Data, Resolvers: c.Manager.Resolvers, Logger: w.logs.Logger}))
+	c.identity = identity.New(identity.Options{Storage: files, Default: public, Log: w.logs.Core("admin.identity")})
+	module.Provide(w.services, c.identity)
+	module.Provide[endpoint.Identity](w.services, c.identity)
 	return c, nil
 }
 

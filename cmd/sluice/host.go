@@ -81,6 +81,15 @@ func (h *host) Apply(ctx context.Context, c server.Change) (server.Report, error
 
 // apply makes a change, whoever wants it.
 func (h *host) apply(ctx context.Context, c server.Change) (server.Report, error) {
+	if p, ok := h.pullOf(c); ok {
+		return h.applyPulled(ctx, c, p)
+	}
+	return h.applyAsIs(ctx, c)
+}
+
+// applyAsIs makes a change whose document pulls nothing in its load, or has
+// done so.
+func (h *host) applyAsIs(ctx context.Context, c server.Change) (server.Report, error) {
 	if c.DryRun {
 		return h.carryOut(ctx, c)
 	}
@@ -122,6 +131,10 @@ func (h *host) repair(ctx context.Context, d *partial, c server.Change) (server.
 		}
 		c.IfMatch = ""
 	}
+	if err := c.Place(d.doc); err != nil {
+		return server.Report{}, err
+	}
+	c.Resolve = nil // it would look in the part that runs
 	next, err := d.doc.Apply(c.Edit)
 	if err != nil {
 		return server.Report{}, err

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/service"
+	"github.com/sluiceproxy/sluice/server"
 	"go.uber.org/zap"
 )
 
@@ -25,12 +27,18 @@ func (p *process) live(ctx context.Context, started <-chan error, signals <-chan
 		leaving = reason
 		if up {
 			leave()
+			return
 		}
+		p.puller.Stop() // what the start waits for may take long
 	}
 	stop := p.stop
 	for {
 		select {
 		case err := <-started:
+			if err != nil && leaving != "" && errors.Is(err, server.ErrClosed) {
+				_ = p.failedStart(err)
+				return 0, nil
+			}
 			if err != nil {
 				return exitFailed, p.failedStart(err)
 			}
@@ -76,6 +84,7 @@ func (p *process) exitNow(reason string) {
 // failedStart releases what a failed start holds, and passes its error on.
 func (p *process) failedStart(err error) error {
 	p.notify.Status(err.Error())
+	p.puller.Stop()
 	if p.host != nil {
 		_ = p.host.engine.Shutdown(context.Background())
 	}

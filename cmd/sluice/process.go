@@ -149,7 +149,7 @@ func (p *process) newEngine(doc *config.Doc, revision uint64) (*server.Engine, e
 // serveAdmin gives the admin sockets an API over the engine.
 func (p *process) serveAdmin(eng *server.Engine) error {
 	p.host = newHost(p, eng, p.metrics)
-	p.sockets.Serve(admin.New(admin.Deps{
+	api := admin.New(admin.Deps{
 		Engine:       p.host,
 		Store:        p.store,
 		Table:        p.table,
@@ -163,7 +163,9 @@ func (p *process) serveAdmin(eng *server.Engine) error {
 		Ready:        p.host.ready,
 		Log:          p.logs.Core("admin.api"),
 		Version:      versionText(),
-	}))
+	})
+	p.puller.Connect(pullHost{api, p.host})
+	p.sockets.Serve(api)
 	return nil
 }
 
@@ -213,6 +215,7 @@ func (p *process) shutdown() int {
 			code = exitFailedQuit
 		}
 	}
+	p.puller.Close()
 	if p.host != nil {
 		failed("stopping the servers", p.host.engine.Shutdown(context.Background()))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -22,7 +23,7 @@ type spareEndpoint struct {
 }
 
 // open opens the endpoint that the admin object describes. If that is not
-// possible it opens the default one; but where the object asks for tokens, or
+// possible it opens it without its remote side, else the default one; but where the object asks for tokens, or
 // the default address is taken, it is a socket in the data directory, which
 // only the owner can use.
 func (s *spareEndpoint) open(object *config.Node, d environment.Directories) error {
@@ -35,6 +36,9 @@ func (s *spareEndpoint) open(object *config.Node, d environment.Directories) err
 	}
 	if object != nil {
 		s.world.logs.Core("admin").Error("the admin endpoint of the document cannot be opened", zap.Error(first))
+		if local := withoutRemote(object); local != object && s.try(local) == nil {
+			return nil
+		}
 		if object.Get("tokens") == nil {
 			if s.try(nil) == nil {
 				return nil
@@ -58,6 +62,21 @@ func ownerEndpoint(d environment.Directories) *config.Node {
 	})
 }
 
+// withoutRemote is the admin object without identity and remote endpoint, which
+// may stand on what else is in the document; the object itself if it has none.
+func withoutRemote(object *config.Node) *config.Node {
+	fields := map[string]*config.Node{}
+	for key, value := range object.Members() {
+		if !strings.EqualFold(key, "identity") && !strings.EqualFold(key, "remote") {
+			fields[key] = value.Clone()
+		}
+	}
+	if len(fields) == object.Len() {
+		return object
+	}
+	return config.NewObject(fields)
+}
+
 var errNoEndpoint = errors.New("the document turns the admin endpoint off")
 
 func (s *spareEndpoint) try(object *config.Node) error {
@@ -68,18 +87,25 @@ func (s *spareEndpoint) try(object *config.Node) error {
 	if len(res.Problems) > 0 {
 		return res.Problems.Under("/admin")
 	}
-	if res.Root.Value().(*endpoint.Endpoint).Disabled() {
+	if e := res.Root.Value().(*endpoint.Endpoint); e.Disabled() && !e.Remote() {
 		return errNoEndpoint
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range res.Root.Owned() {
-		if err := r.Prepare(); err != nil {
-			return err
+	var owned []module.Resource
+	for _, b := range res.New {
+		for _, r := range b.Owned() {
+			if err := r.Prepare(); err != nil {
+				closeResources(owned)
+				return err
+			}
+			owned = append(owned, r)
 		}
-		r.Start()
-		s.owned = append(s.owned, r)
 	}
+	for _, r := range owned {
+		r.Start()
+	}
+	s.owned = append(s.owned, owned...)
 	return nil
 }
 
@@ -101,7 +127,7 @@ func (s *spareEndpoint) close() {
 }
 
 func closeResources(list []module.Resource) {
-	for _, r := range list {
+	for _, r := range slices.Backward(list) {
 		r.Close()
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/sluiceproxy/sluice/admin/endpoint"
+	"github.com/sluiceproxy/sluice/admin/pulled"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/authentication"
 	"github.com/sluiceproxy/sluice/handlers/mirror"
@@ -27,6 +28,7 @@ type world struct {
 	table    *module.Table
 	logs     *logs.Switch
 	sockets  *endpoint.Sockets
+	puller   *pulled.Puller
 	pool     *upstream.Pool
 	globals  vars.Scope
 	services module.Services
@@ -64,9 +66,7 @@ func (p *program) newWorld() (*world, error) {
 	w.telemetry = telemetry.New(telemetry.Config{Version: versionText(), OnError: func(err error) {
 		w.logs.Core("telemetry").Error("sending traces or metrics", zap.Error(err))
 	}})
-	w.sockets = endpoint.NewSockets(endpoint.SocketsOptions{Default: p.defaultAdmin, Log: w.logs.Core("admin")})
 	module.Provide(w.services, w.logs)
-	module.Provide(w.services, w.sockets)
 	module.Provide(w.services, w.pool)
 	module.Provide(w.services, w.metrics)
 	module.Provide(w.services, w.telemetry)
@@ -78,6 +78,9 @@ func (p *program) newWorld() (*world, error) {
 	if w.certificates, err = w.newCertificates(); err != nil {
 		return nil, err
 	}
+	w.puller = pulled.New(w.logs.Core("admin.config"), w.certificates.identity)
+	w.sockets = endpoint.NewSockets(endpoint.SocketsOptions{Default: p.defaultAdmin, Log: w.logs.Core("admin"), Puller: w.puller})
+	module.Provide(w.services, w.sockets)
 	return w, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/adapt/places"
+	"github.com/sluiceproxy/sluice/config/adapt/tlsadapt"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 )
@@ -83,7 +85,7 @@ type Document struct {
 	// Warnings are about what is accepted but not meant or not spelled so today.
 	Warnings []caddyfile.Warning
 
-	places places
+	places *places.Map
 }
 
 // maxWarnings bounds what one text can make of warnings.
@@ -117,17 +119,14 @@ type run struct {
 	groups   counter
 	named    *namedRoutes
 	logNames counter
-	copied   int // see maxCopied
-	// certificates is the files of certificates that tls directives have named.
-	certificates map[string]certificateFile
-	places       places
-	warnings     []caddyfile.Warning
-	errs         Errors
+	places   *places.Map
+	warnings []caddyfile.Warning
+	errs     Errors
 }
 
 func newRun(a *Adapter, s Source) *run {
-	r := &run{Adapter: a, source: s, order: a.order, places: newPlaces(), named: &namedRoutes{}, certificates: map[string]certificateFile{}}
-	r.options = newOptions()
+	r := &run{Adapter: a, source: s, order: a.order, places: places.New(), named: &namedRoutes{}}
+	r.options = newOptions(tlsadapt.World{Table: a.table, Places: r.places, Env: s.Env, Warn: r.warn})
 	r.setOrder(a.order)
 	return r
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/adapt/places"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 )
@@ -34,7 +35,7 @@ var adminOptions = caddyfile.Options[adminOption]{Unknown: "unrecognized paramet
 
 func readAdmin(r *run, u *module.Use, d *caddyfile.Dispenser) error {
 	a := &adminOption{listen: defaultAdmin, token: u.Token}
-	r.options.admin, r.options.adminAt = a, place{u.Token, r.places.current}
+	r.options.admin, r.options.adminAt = a, r.places.Here(u.Token)
 	if d.NextArg() {
 		a.listen = d.Val()
 		if a.listen == "off" {
@@ -61,7 +62,7 @@ func readPersistConfig(r *run, u *module.Use, d *caddyfile.Dispenser) error {
 	}
 	r.options.persist = new(bool)
 	if r.options.admin == nil {
-		r.options.adminAt.token = u.Token
+		r.options.adminAt = places.At(u.Token)
 	}
 	return nil
 }
@@ -79,7 +80,7 @@ func (o *options) adminNode() *config.Node {
 			m["enforce_origin"] = config.NewBool(true)
 		}
 		if len(a.origins) > 0 {
-			m["origins"] = stringNodes(a.origins)
+			m["origins"] = config.NewStrings(a.origins)
 		}
 	}
 	if o.persist != nil {
@@ -108,13 +109,13 @@ func (o *options) loggingNode(r *run, loggers map[string]*logger) *config.Node {
 			m[k] = v
 		}
 		if len(l.include) > 0 {
-			m["include"] = stringNodes(l.include)
+			m["include"] = config.NewStrings(l.include)
 		}
 		if o.debug && m["level"] == nil {
 			m["level"] = config.NewString("DEBUG")
 		}
 		if name != defaultLogger {
-			excluded = append(excluded, texts(l.node.Get("include"))...)
+			excluded = append(excluded, l.node.Get("include").Strings()...)
 			excluded = append(excluded, l.include...)
 		}
 		nodes[name] = m
@@ -134,7 +135,7 @@ func (o *options) loggingNode(r *run, loggers map[string]*logger) *config.Node {
 			}
 		}
 		slices.Sort(excluded)
-		m["exclude"] = stringNodes(slices.Compact(excluded))
+		m["exclude"] = config.NewStrings(slices.Compact(excluded))
 	}
 	if len(nodes) == 0 {
 		return nil
@@ -143,7 +144,7 @@ func (o *options) loggingNode(r *run, loggers map[string]*logger) *config.Node {
 	for name, m := range nodes {
 		n := config.NewObject(m)
 		if l := loggers[name]; l != nil && l.node != nil {
-			r.places.nodes[n] = r.places.nodes[l.node]
+			r.places.Moved(l.node, n)
 		}
 		all[name] = n
 	}

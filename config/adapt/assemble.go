@@ -1,12 +1,14 @@
 package adapt
 
 import (
-	"cmp"
+	"fmt"
 	"slices"
 	"sort"
 	"strings"
 
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/adapt/tlsadapt"
+	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 )
 
@@ -18,11 +20,12 @@ func (r *run) assemble(sites []*site) *config.Node {
 	for _, p := range plans {
 		sortSites(p.sites)
 		p.options = r.options.serverFor(p.listen)
+		p.secured()
 	}
 	r.nameServers(plans)
 	servers := make(members, len(plans))
 	for _, p := range plans {
-		if len(r.errs) >= maxErrors || r.copied > maxCopied {
+		if len(r.errs) >= maxErrors || r.places.Full() {
 			break
 		}
 		n, err := r.server(p)
@@ -33,7 +36,7 @@ func (r *run) assemble(sites []*site) *config.Node {
 		servers[p.name] = n
 	}
 	if len(sites) > 0 {
-		r.fail(r.checkSize(sites[0].keys[0].token))
+		r.fail(r.places.Check(sites[0].keys[0].Token))
 	}
 	if len(r.errs) > 0 {
 		return nil
@@ -52,7 +55,7 @@ func (r *run) assemble(sites []*site) *config.Node {
 	}
 	if n := r.options.adminNode(); n != nil {
 		root["admin"] = n
-		r.places.nodes[n] = r.options.adminAt
+		r.places.PutAt(n, r.options.adminAt)
 	}
 	if n := r.options.storage; n != nil {
 		root["storage"] = n
@@ -69,11 +72,19 @@ func (r *run) apps(servers members, plans []*serverPlan) (members, error) {
 	if len(servers) > 0 {
 		apps["http"] = r.httpApp(servers)
 	}
-	tls, err := r.tlsApp(plans)
-	if err != nil {
-		return nil, err
+	secured := make([]tlsadapt.Server, len(plans))
+	for i, p := range plans {
+		secured[i] = p.tls
 	}
-	pki, err := r.pkiApp()
+	tls, errs := r.options.tls.App(secured)
+	if len(errs) > 0 {
+		var all collected
+		for _, err := range errs {
+			all.add(err)
+		}
+		return nil, all.err()
+	}
+	pki, err := r.options.tls.Authorities()
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +109,7 @@ func (r *run) nameServers(plans []*serverPlan) {
 			continue
 		}
 		if p.name = p.options.name; taken[p.name] {
-			r.fail(placed(p.options.token, errDuplicateServer(p.name)))
+			r.fail(placed(p.options.token, fmt.Errorf("applying global server options: cannot use duplicate server name '%s'", caddyfile.Shorten(p.name))))
 		}
 		taken[p.name] = true
 	}
@@ -114,7 +125,7 @@ func (r *run) httpApp(servers members) *config.Node {
 	}
 	n := config.NewObject(app)
 	for name, at := range r.options.at {
-		r.places.members[member{n, name}] = at
+		r.places.PutMember(n, name, at)
 	}
 	return n
 }
@@ -156,11 +167,11 @@ func rankOf(c siteCopy) siteRank {
 	best := 0
 	for i := range c.keys {
 		k := &c.keys[i]
-		rank.host = max(rank.host, specificity(k.host))
-		if s := specificity(k.path); s > best {
-			best, rank.pathLength = s, len(k.path)
+		rank.host = max(rank.host, specificity(k.Host))
+		if s := specificity(k.Path); s > best {
+			best, rank.pathLength = s, len(k.Path)
 		}
-		rank.wild = rank.wild || k.host == "" || strings.Contains(k.host, "*")
+		rank.wild = rank.wild || k.Host == "" || strings.Contains(k.Host, "*")
 	}
 	return rank
 }
@@ -188,7 +199,7 @@ func specificity(s string) int {
 func (r *run) siteRoutes(list []module.Route, c siteCopy, routes []module.Route, alone bool) ([]module.Route, error) {
 	match := c.matchers()
 	for _, m := range match {
-		r.places.put(m, c.keys[0].token)
+		r.places.Put(m, c.keys[0].Token)
 	}
 	if len(match) == 0 && alone && !slices.ContainsFunc(routes, hasHost) {
 		return append(list, routes...), nil
@@ -196,9 +207,9 @@ func (r *run) siteRoutes(list []module.Route, c siteCopy, routes []module.Route,
 	if len(match) == 0 && len(routes) == 0 {
 		return list, nil
 	}
-	route := module.Route{Match: match, Terminal: true, Token: c.keys[0].token}
+	route := module.Route{Match: match, Terminal: true, Token: c.keys[0].Token}
 	if len(routes) > 0 {
-		u := &module.Use{Assembly: c.site.scope, Token: c.keys[0].token}
+		u := &module.Use{Assembly: c.site.scope, Token: c.keys[0].Token}
 		sub, err := u.Handler("subroute", subroute(u, routes))
 		if err != nil {
 			return nil, err
@@ -224,18 +235,18 @@ func (c *siteCopy) matchers() []*config.Node {
 	catchAll := false
 	for i := range c.keys {
 		k := &c.keys[i]
-		p := byPath[k.path]
+		p := byPath[k.Path]
 		if p == nil {
-			p = &pair{path: k.path}
-			byPath[k.path] = p
+			p = &pair{path: k.Path}
+			byPath[k.Path] = p
 			pairs = append(pairs, p)
 		}
-		if k.host == "" && !catchAll {
+		if k.Host == "" && !catchAll {
 			catchAll, p.hosts = true, nil
 		}
-		if at := [2]string{k.path, k.host}; !catchAll && !seen[at] {
+		if at := [2]string{k.Path, k.Host}; !catchAll && !seen[at] {
 			seen[at] = true
-			p.hosts = append(p.hosts, config.NewString(k.host))
+			p.hosts = append(p.hosts, config.NewString(k.Host))
 		}
 	}
 	var sets []*config.Node
@@ -258,7 +269,7 @@ func (c *siteCopy) matchers() []*config.Node {
 func (r *run) cloned(routes []module.Route) []module.Route {
 	out := slices.Clone(routes)
 	for i := range out {
-		out[i].Match, out[i].Handle = r.copies(out[i].Match), r.copies(out[i].Handle)
+		out[i].Match, out[i].Handle = r.places.Copies(out[i].Match), r.places.Copies(out[i].Handle)
 	}
 	return out
 }
@@ -270,20 +281,4 @@ func (p *pile) sortErrors() {
 	sort.SliceStable(p.errors, func(i, j int) bool {
 		return len(p.errors[i].Match) > 0 || len(p.errors[j].Match) == 0
 	})
-}
-
-func stringNodes(list []string) *config.Node {
-	nodes := make([]*config.Node, len(list))
-	for i, s := range list {
-		nodes[i] = config.NewString(s)
-	}
-	return config.NewArray(nodes)
-}
-
-func maxBy[T any, N cmp.Ordered](list []T, f func(T) N) N {
-	var best N
-	for _, e := range list {
-		best = max(best, f(e))
-	}
-	return best
 }

@@ -19,6 +19,11 @@ var siteDirectives = []module.Directive{
 	{Name: "tls", Read: readTLS},
 }
 
+func readTLS(u *module.Use, d *caddyfile.Dispenser) ([]any, error) {
+	t, err := u.Assembly.(*scope).options.tls.Directive(u, d)
+	return []any{t}, err
+}
+
 // bind is an address to listen on, and the protocols there.
 type bind struct {
 	host      string

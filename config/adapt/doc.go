@@ -3,7 +3,8 @@
 // they run and not in which they are written.
 //
 // The language itself is read by config/caddyfile, and what a directive means
-// is known in its handler's folder. Here is what lies between: addresses,
-// matchers, global options, order, groups, and the merging of sites into
-// servers.
+// is known in its handler's folder. Here is what lies between: matchers, global
+// options, order, groups, and the merging of sites into servers. What is about
+// TLS is in tlsadapt, addresses of sites are read by address, and places knows
+// where in the text each value was written.
 package adapt

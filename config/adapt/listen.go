@@ -8,13 +8,15 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sluiceproxy/sluice/config/adapt/address"
+	"github.com/sluiceproxy/sluice/config/adapt/tlsadapt"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 )
 
 // siteCopy is a site with those of its keys that one server serves.
 type siteCopy struct {
 	site *site
-	keys []address
+	keys []address.Address
 }
 
 // serverPlan is a server before it has routes.
@@ -25,8 +27,18 @@ type serverPlan struct {
 	sites     []siteCopy
 	// name is the server's key in the document.
 	name string
+	// tls is the server as tlsadapt sees it, when its sites are in order.
+	tls tlsadapt.Server
 	// options is the block of the option servers that applies, nil if none.
 	options *serverOptions
+}
+
+// secured makes tls of the rest.
+func (p *serverPlan) secured() {
+	p.tls = tlsadapt.Server{Index: p.index, Listen: p.listen, Parts: make([]tlsadapt.Part, len(p.sites))}
+	for i, c := range p.sites {
+		p.tls.Parts[i] = tlsadapt.Part{Site: &c.site.pile.tls, Keys: c.keys}
+	}
 }
 
 // endpoint is an address with a protocol, "" for the default ones.
@@ -96,7 +108,7 @@ func signature(copies []siteCopy) string {
 		b.WriteString(strconv.Itoa(c.site.index))
 		for i := range c.keys {
 			b.WriteByte(' ')
-			b.WriteString(strconv.Itoa(c.keys[i].index))
+			b.WriteString(strconv.Itoa(c.keys[i].Index))
 		}
 		b.WriteByte('\n')
 	}
@@ -112,12 +124,12 @@ func (r *run) endpoints(sites []*site) map[endpoint][]siteCopy {
 	total := 0
 	literal := map[endpoint]map[string]bool{}
 	for _, s := range sites {
-		own := map[endpoint][]address{}
+		own := map[endpoint][]address.Address{}
 		var order []endpoint
 		for _, key := range s.keys {
 			for _, e := range r.listenersOf(s, key) {
 				if total++; total > maxListeners {
-					r.fail(key.token.Errf("the addresses of the sites make more than %d addresses to listen on", maxListeners))
+					r.fail(key.Token.Errf("the addresses of the sites make more than %d addresses to listen on", maxListeners))
 					return nil
 				}
 				if own[e] == nil {
@@ -135,7 +147,7 @@ func (r *run) endpoints(sites []*site) map[endpoint][]siteCopy {
 }
 
 // checkAmbiguous finds keys that two sites have at one address.
-func (r *run) checkAmbiguous(literal map[endpoint]map[string]bool, e endpoint, keys []address) {
+func (r *run) checkAmbiguous(literal map[endpoint]map[string]bool, e endpoint, keys []address.Address) {
 	if literal[e] == nil {
 		literal[e] = map[string]bool{}
 	}
@@ -143,20 +155,20 @@ func (r *run) checkAmbiguous(literal map[endpoint]map[string]bool, e endpoint, k
 		if len(r.errs) >= maxErrors {
 			return
 		}
-		if literal[e][keys[i].original] && !slices.ContainsFunc(keys[:i], func(a address) bool { return a.original == keys[i].original }) {
-			r.fail(keys[i].token.Errf("ambiguous site definition: %s", caddyfile.Shorten(keys[i].original)))
+		if literal[e][keys[i].Original] && !slices.ContainsFunc(keys[:i], func(a address.Address) bool { return a.Original == keys[i].Original }) {
+			r.fail(keys[i].Token.Errf("ambiguous site definition: %s", caddyfile.Shorten(keys[i].Original)))
 		}
 	}
 	for i := range keys {
-		literal[e][keys[i].original] = true
+		literal[e][keys[i].Original] = true
 	}
 }
 
 // listenersOf are the endpoints of one key.
-func (r *run) listenersOf(s *site, key address) []endpoint {
-	port, err := key.listenPort(r.options)
+func (r *run) listenersOf(s *site, key address.Address) []endpoint {
+	port, err := key.ListenPort(r.options.ports)
 	if err != nil {
-		r.fail(placed(key.token, err))
+		r.fail(placed(key.Token, err))
 		return nil
 	}
 	binds := s.pile.binds

@@ -101,66 +101,9 @@ func (n *namedRoutes) nodes(r *run, sites []siteCopy) (*config.Node, error) {
 	m := make(map[string]*config.Node, len(reached))
 	for name := range reached {
 		route := n.routes[name]
-		m[name] = r.fresh(route.node, &route.used)
+		m[name] = r.places.Fresh(route.node, &route.used)
 	}
 	return config.NewObject(m), nil
-}
-
-// fresh returns a node for one more place: itself the first time, then copies,
-// which have the places in the text of the first.
-func (r *run) fresh(n *config.Node, used *bool) *config.Node {
-	if !*used {
-		*used = true
-		return n
-	}
-	return r.copy(n)
-}
-
-func (r *run) copy(n *config.Node) *config.Node {
-	if r.copied += cost(n); r.copied > maxCopied {
-		return n // refused by checkSize
-	}
-	c := n.Clone()
-	r.places.copy(n, c)
-	return c
-}
-
-// maxCopied bounds what sites in several servers, and matchers and named routes
-// that are used more than once, can make of a short text.
-const maxCopied = 2 << 20
-
-// cost is the number of nodes, with long texts counted as several.
-func cost(n *config.Node) int {
-	sum := 1
-	switch n.Kind() {
-	case config.String:
-		sum += len(n.Str()) / 16
-	case config.Array:
-		for _, e := range n.Elements() {
-			sum += cost(e)
-		}
-	case config.Object:
-		for _, v := range n.Members() {
-			sum += cost(v)
-		}
-	}
-	return sum
-}
-
-// checkSize refuses a document that is out of proportion.
-func (r *run) checkSize(t caddyfile.Token) error {
-	if len(r.places.nodes) <= maxPlaces && r.copied <= maxCopied {
-		return nil
-	}
-	return t.Errf("the document of this Caddyfile is too large; it has more than %d objects and lists up to here, or more than %d values that are there several times", maxPlaces, maxCopied)
-}
-
-func (r *run) copies(list []*config.Node) []*config.Node {
-	out := make([]*config.Node, len(list))
-	for i, n := range list {
-		out[i] = r.copy(n)
-	}
-	return out
 }
 
 // filesOf lists the files that the tokens of a block come from, sorted.

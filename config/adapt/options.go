@@ -7,6 +7,9 @@ import (
 	"strconv"
 
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/adapt/address"
+	"github.com/sluiceproxy/sluice/config/adapt/places"
+	"github.com/sluiceproxy/sluice/config/adapt/tlsadapt"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/server/logs"
@@ -14,27 +17,23 @@ import (
 
 // options is the global options.
 type options struct {
-	debug     bool
-	http      members          // fields of apps.http
-	at        map[string]place // of fields of apps.http and of the document
-	admin     *adminOption
-	adminAt   place // of the options admin and persist_config, the last one
-	persist   *bool
-	storage   *config.Node
-	binds     []bind
-	autoHTTPS []string
-	logs      []logOption
-	logNames  map[string]bool
-	servers   map[string]*serverOptions // by address
-	nested    *metricsOption            // metrics of servers
-	metrics   *metricsOption
-	ports     [2]string // of HTTP and HTTPS
-	values    map[string]any
-	tls       tlsOptions
-	apps      members // besides http, tls and pki
-	skipTrust bool
-	// authorities is those of the app pki, by their IDs.
-	authorities map[string]*authority
+	debug    bool
+	http     members                 // fields of apps.http
+	at       map[string]places.Place // of fields of apps.http and of the document
+	admin    *adminOption
+	adminAt  places.Place // of the options admin and persist_config, the last one
+	persist  *bool
+	storage  *config.Node
+	binds    []bind
+	logs     []logOption
+	logNames map[string]bool
+	servers  map[string]*serverOptions // by address
+	nested   *metricsOption            // metrics of servers
+	metrics  *metricsOption
+	ports    address.Ports
+	values   map[string]any
+	tls      *tlsadapt.Options
+	apps     members // besides http, tls and pki
 }
 
 // logOption is one log option.
@@ -43,13 +42,10 @@ type logOption struct {
 	node *config.Node // nil if its block is empty
 }
 
-func newOptions() *options {
-	return &options{http: members{}, at: map[string]place{}, servers: map[string]*serverOptions{}, logNames: map[string]bool{}, ports: [2]string{"80", "443"}, values: map[string]any{},
-		tls: newTLSOptions(), apps: members{}, authorities: map[string]*authority{}}
+func newOptions(w tlsadapt.World) *options {
+	return &options{http: members{}, at: map[string]places.Place{}, servers: map[string]*serverOptions{}, logNames: map[string]bool{}, ports: address.Ports{HTTP: "80", HTTPS: "443"}, values: map[string]any{},
+		tls: tlsadapt.New(w), apps: members{}}
 }
-
-func (o *options) httpPort() string  { return o.ports[0] }
-func (o *options) httpsPort() string { return o.ports[1] }
 
 // option reads one global option; d stands on its name.
 type option func(r *run, u *module.Use, d *caddyfile.Dispenser) error
@@ -57,8 +53,8 @@ type option func(r *run, u *module.Use, d *caddyfile.Dispenser) error
 // optionReaders is the global options that exist.
 var optionReaders = map[string]option{
 	"debug":          func(r *run, _ *module.Use, _ *caddyfile.Dispenser) error { r.options.debug = true; return nil },
-	"http_port":      portOption("http_port", 0),
-	"https_port":     portOption("https_port", 1),
+	"http_port":      portOption("http_port", func(p *address.Ports) *string { return &p.HTTP }),
+	"https_port":     portOption("https_port", func(p *address.Ports) *string { return &p.HTTPS }),
 	"grace_period":   durationOption("grace_period"),
 	"shutdown_delay": durationOption("shutdown_delay"),
 	"default_bind":   readDefaultBind,
@@ -67,7 +63,6 @@ var optionReaders = map[string]option{
 	"persist_config": readPersistConfig,
 	"log":            readLogOption,
 	"servers":        readServers,
-	"auto_https":     readAutoHTTPS,
 	"metrics":        readMetrics,
 	"storage": func(r *run, u *module.Use, d *caddyfile.Dispenser) (err error) {
 		if !d.NextArg() {
@@ -91,37 +86,53 @@ func (r *run) readOptions(b *caddyfile.ServerBlock) {
 			r.fail(r.unknownOption(name))
 			continue
 		}
-		before := r.places.enter(seg)
+		before := r.places.Enter(seg)
 		d := r.dispenser(seg)
 		d.Next()
 		if err := read(r, &module.Use{Assembly: s, Token: name}, d); err != nil {
 			r.fail(within(name, placed(d.Token(), err)))
 		}
-		r.places.leave(before)
+		r.places.Leave(before)
 	}
-	r.checkTLSOptions()
+}
+
+// completeTLS tells the options about TLS what others say.
+func (r *run) completeTLS() {
+	o := r.options
+	h := tlsadapt.HTTP{Ports: o.ports}
+	h.HTTPPort, _ = o.values["http_port"].(int)
+	h.HTTPSPort, _ = o.values["https_port"].(int)
+	if len(o.binds) > 0 {
+		h.BindHost = o.binds[0].host
+	}
+	for _, err := range o.tls.Complete(h) {
+		r.fail(err)
+	}
 }
 
 // readerOf is the option of a name, nil if there is none.
 func readerOf(name string) option {
-	for _, readers := range []map[string]option{optionReaders, tlsReaders, appReaders} {
+	for _, readers := range []map[string]option{optionReaders, appReaders} {
 		if read := readers[name]; read != nil {
 			return read
 		}
+	}
+	if read := tlsadapt.Reader(name); read != nil {
+		return func(r *run, u *module.Use, d *caddyfile.Dispenser) error { return read(r.options.tls, u, d) }
 	}
 	return nil
 }
 
 func (r *run) unknownOption(name caddyfile.Token) error {
-	var names []string
-	for _, readers := range []map[string]option{optionReaders, tlsReaders, appReaders} {
+	names := tlsadapt.Names()
+	for _, readers := range []map[string]option{optionReaders, appReaders} {
 		names = slices.AppendSeq(names, maps.Keys(readers))
 	}
 	slices.Sort(names)
 	return name.ErrFirstf("unrecognized global option: %s", caddyfile.Shorten(name.Text)).Suggest(name.Text, names)
 }
 
-func portOption(name string, index int) option {
+func portOption(name string, field func(*address.Ports) *string) option {
 	return func(r *run, _ *module.Use, d *caddyfile.Dispenser) error {
 		var text string
 		if !d.AllArgs(&text) {
@@ -134,10 +145,10 @@ func portOption(name string, index int) option {
 		if port < 0 || port > 65535 {
 			return d.Errf("port %d is out of range", port)
 		}
-		r.options.ports[index] = strconv.Itoa(port)
+		*field(&r.options.ports) = strconv.Itoa(port)
 		r.options.http[name] = config.NewNumber(float64(port))
 		r.options.values[name] = port
-		r.options.at[name] = place{token: d.Token()}
+		r.options.at[name] = places.At(d.Token())
 		return nil
 	}
 }
@@ -155,7 +166,7 @@ func durationOption(name string) option {
 		if v != 0 {
 			r.options.http[name] = config.NewNumber(float64(v))
 		}
-		r.options.at[name] = place{token: d.Token()}
+		r.options.at[name] = places.At(d.Token())
 		return nil
 	}
 }
@@ -201,20 +212,6 @@ func readOrder(r *run, _ *module.Use, d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func readAutoHTTPS(r *run, _ *module.Use, d *caddyfile.Dispenser) error {
-	words := d.RemainingArgs()
-	if len(words) == 0 {
-		return d.ArgErr()
-	}
-	for _, w := range words {
-		if autoHTTPSFields[w] == "" {
-			return d.Errf("auto_https must be one of 'off', 'disable_redirects', 'disable_certs', or 'ignore_loaded_certs'; got '%s'", caddyfile.Shorten(w))
-		}
-	}
-	r.options.autoHTTPS = words
-	return nil
-}
-
 func readLogOption(r *run, u *module.Use, d *caddyfile.Dispenser) error {
 	w, err := logs.ReadWords(u, d, logs.Global)
 	if err != nil {
@@ -252,7 +249,7 @@ func readMetrics(r *run, u *module.Use, d *caddyfile.Dispenser) error {
 		return err
 	}
 	r.options.metrics = m
-	r.options.at["metrics"] = place{u.Token, r.places.current}
+	r.options.at["metrics"] = r.places.Here(u.Token)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/adapt/tlsadapt"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/match"
@@ -36,7 +37,7 @@ type pile struct {
 	binds   []bind
 	bound   bool // there was a bind directive
 	logs    []accessLog
-	tls     []siteTLS
+	tls     tlsadapt.Site
 	invoked []module.Invocation
 	files   []string
 }
@@ -48,7 +49,7 @@ func (s *scope) Table() *module.Table { return s.table }
 func (s *scope) Matcher(name string) (*config.Node, bool) {
 	set, ok := s.matcher(name)
 	if ok {
-		set = s.copy(set)
+		set = s.places.Copy(set)
 	}
 	return set, ok
 }
@@ -107,13 +108,13 @@ func (s *scope) Add(v any) {
 	case module.Invocation:
 		s.pile.invoked = append(s.pile.invoked, v)
 	case authorityUser:
-		s.options.need(v.Authority())
+		s.options.tls.Need(v.Authority())
 	}
 }
 
 // Placed implements module.Assembly.
 func (s *scope) Placed(n *config.Node, t caddyfile.Token) {
-	s.places.put(n, t)
+	s.places.Put(n, t)
 }
 
 // Block implements module.Assembly.
@@ -153,11 +154,11 @@ func (s *scope) define(segments []caddyfile.Segment) error {
 			errs.add(name.Errf("matcher is defined more than once: %s", caddyfile.Shorten(name.Text)))
 			continue
 		}
-		before := s.places.enter(seg)
+		before := s.places.Enter(seg)
 		d := s.dispenser(seg)
 		d.Next()
 		set, err := match.Set(&module.Use{Assembly: s, Token: name}, d, name.Text[1:])
-		s.places.leave(before)
+		s.places.Leave(before)
 		if err != nil {
 			errs.add(placed(name, err))
 			set = config.NewObject(nil) // so that its uses are not errors as well
@@ -228,12 +229,9 @@ func (r *run) refusedDirective(name caddyfile.Token) error {
 	return name.Errf("directive '%s' is not supported yet: %s", name.Text, why)
 }
 
-// maxPlaces bounds what a short text can make of ranges and of imports.
-const maxPlaces = 2 << 20
-
 // directive runs one directive.
 func (s *scope) directive(seg caddyfile.Segment) ([]any, error) {
-	defer s.places.leave(s.places.enter(seg))
+	defer s.places.Leave(s.places.Enter(seg))
 	name := seg[0]
 	dir := s.directives[name.Text]
 	d := s.dispenser(seg)
@@ -248,7 +246,7 @@ func (s *scope) directive(seg caddyfile.Segment) ([]any, error) {
 	if d.Next() {
 		return nil, within(name, d.ArgErr())
 	}
-	if err := s.checkSize(name); err != nil {
+	if err := s.places.Check(name); err != nil {
 		return nil, err
 	}
 	return made, nil

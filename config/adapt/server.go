@@ -1,17 +1,20 @@
 package adapt
 
 import (
+	"maps"
 	"net"
 	"slices"
 
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/adapt/address"
+	"github.com/sluiceproxy/sluice/config/adapt/places"
 	"github.com/sluiceproxy/sluice/config/module"
 )
 
 // server makes the node of one server.
 func (r *run) server(p *serverPlan) (*config.Node, error) {
 	m := members{}
-	secure, err := r.secure(p)
+	secure, err := r.options.tls.Secure(&p.tls)
 	if err != nil {
 		return nil, err
 	}
@@ -20,8 +23,8 @@ func (r *run) server(p *serverPlan) (*config.Node, error) {
 		return nil, err
 	}
 	if len(p.sites) > 0 {
-		listen := stringNodes(p.listen)
-		r.places.put(listen, p.sites[0].keys[0].token)
+		listen := config.NewStrings(p.listen)
+		r.places.Put(listen, p.sites[0].keys[0].Token)
 		m["listen"] = listen
 		u := &module.Use{Assembly: p.sites[0].site.scope}
 		if len(routes) > 0 {
@@ -37,11 +40,11 @@ func (r *run) server(p *serverPlan) (*config.Node, error) {
 	if p.protocols != nil {
 		m["listen_protocols"] = protocolNodes(p.protocols)
 	}
-	secure.write(r, m)
+	maps.Copy(m, secure)
 	logs := r.serverLogs(p)
 	if p.options != nil {
 		for name, n := range p.options.fields {
-			m[name] = r.copy(n)
+			m[name] = r.places.Copy(n)
 		}
 		logs = p.options.logs(logs)
 	}
@@ -56,11 +59,11 @@ func (r *run) server(p *serverPlan) (*config.Node, error) {
 	}
 	n := config.NewObject(m)
 	if len(p.sites) > 0 {
-		r.places.put(n, p.sites[0].keys[0].token)
+		r.places.Put(n, p.sites[0].keys[0].Token)
 	}
 	if p.options != nil {
 		for name, t := range p.options.at {
-			r.places.putMember(n, name, t)
+			r.places.PutMember(n, name, places.At(t))
 		}
 	}
 	return n, nil
@@ -70,7 +73,7 @@ func protocolNodes(lists [][]string) *config.Node {
 	nodes := make([]*config.Node, len(lists))
 	for i, l := range lists {
 		if l != nil {
-			nodes[i] = stringNodes(l)
+			nodes[i] = config.NewStrings(l)
 		}
 	}
 	return config.NewArray(nodes)
@@ -115,14 +118,14 @@ func (r *run) serverLogs(p *serverPlan) members {
 	var skip []string
 	for _, c := range p.sites {
 		if len(c.site.pile.logs) == 0 {
-			if hosts(c.keys) == nil {
+			if address.Hosts(c.keys) == nil {
 				m["skip_unmapped_hosts"] = config.NewBool(true)
 			}
 			skip = append(skip, skippedHosts(c.keys)...)
 			continue
 		}
 		for _, l := range c.site.pile.logs {
-			switch list := hosts(c.keys); {
+			switch list := address.Hosts(c.keys); {
 			case l.noHostname:
 			case len(l.hostnames) > 0:
 				for _, h := range l.hostnames {
@@ -144,13 +147,13 @@ func (r *run) serverLogs(p *serverPlan) members {
 	if len(names) > 0 {
 		hosts := make(members, len(names))
 		for h, list := range names {
-			hosts[h] = stringNodes(list)
+			hosts[h] = config.NewStrings(list)
 		}
 		m["logger_names"] = config.NewObject(hosts)
 	}
 	if len(skip) > 0 {
 		slices.Sort(skip)
-		m["skip_hosts"] = stringNodes(skip)
+		m["skip_hosts"] = config.NewStrings(skip)
 	}
 	return m
 }
@@ -160,11 +163,11 @@ func (r *run) serverLogs(p *serverPlan) members {
 func (r *run) placeLogs(n *config.Node, p *serverPlan) {
 	for _, c := range p.sites {
 		if len(c.site.pile.logs) > 0 {
-			r.places.put(n, c.site.pile.logs[0].token)
+			r.places.Put(n, c.site.pile.logs[0].token)
 			return
 		}
 	}
-	r.places.put(n, p.options.token)
+	r.places.Put(n, p.options.token)
 }
 
 func withoutPort(host string) string {
@@ -175,16 +178,16 @@ func withoutPort(host string) string {
 }
 
 // skippedHosts are the different hosts of a site that is not logged.
-func skippedHosts(keys []address) []string {
+func skippedHosts(keys []address.Address) []string {
 	var out []string
 	seen := map[string]bool{}
 	for i := range keys {
 		k := &keys[i]
-		host := k.host
-		if k.port != "" && k.port != "80" && k.port != "443" {
-			host = net.JoinHostPort(k.host, k.port)
+		host := k.Host
+		if k.Port != "" && k.Port != "80" && k.Port != "443" {
+			host = net.JoinHostPort(k.Host, k.Port)
 		}
-		if k.host != "" && !seen[host] {
+		if k.Host != "" && !seen[host] {
 			seen[host] = true
 			out = append(out, host)
 		}
@@ -216,13 +219,4 @@ func (r *run) logging(plans []*serverPlan) *config.Node {
 type logger struct {
 	node    *config.Node
 	include []string // besides what the node includes
-}
-
-// texts is the strings of an array.
-func texts(n *config.Node) []string {
-	var out []string
-	for _, e := range n.Elements() {
-		out = append(out, e.Str())
-	}
-	return out
 }

@@ -141,11 +141,11 @@ func idleField(name, rate string) setLine {
 
 func listField(name string) setLine {
 	return func(s *serverOptions, d *caddyfile.Dispenser, args []caddyfile.Token) error {
-		list := texts(s.fields[name])
+		list := s.fields[name].Strings()
 		for _, a := range args {
 			list = append(list, a.Text)
 		}
-		s.set(d, name, stringNodes(list))
+		s.set(d, name, config.NewStrings(list))
 		return nil
 	}
 }
@@ -181,7 +181,7 @@ func readProtocols(s *serverOptions, d *caddyfile.Dispenser, args []caddyfile.To
 		}
 		s.protocols = append(s.protocols, a.Text)
 	}
-	s.set(d, "protocols", stringNodes(s.protocols))
+	s.set(d, "protocols", config.NewStrings(s.protocols))
 	return nil
 }
 
@@ -192,7 +192,7 @@ func readClientIPHeaders(s *serverOptions, d *caddyfile.Dispenser, args []caddyf
 		}
 		s.clientIP = append(s.clientIP, a.Text)
 	}
-	s.set(d, "client_ip_headers", stringNodes(s.clientIP))
+	s.set(d, "client_ip_headers", config.NewStrings(s.clientIP))
 	return nil
 }
 

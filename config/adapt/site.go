@@ -1,9 +1,9 @@
 package adapt
 
 import (
-	"slices"
-
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/adapt/address"
+	"github.com/sluiceproxy/sluice/config/adapt/tlsadapt"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 )
@@ -11,27 +11,10 @@ import (
 // site is a block with addresses.
 type site struct {
 	index int
-	keys  []address
+	keys  []address.Address
 	pile  *pile
 	scope *scope
 	used  bool // its routes are in the document already
-}
-
-// hosts are the different hosts of keys, in order; none if a key has no host.
-func hosts(keys []address) []string {
-	var out []string
-	seen := map[string]bool{}
-	for i := range keys {
-		h := keys[i].host
-		if h == "" {
-			return nil
-		}
-		if !seen[h] {
-			seen[h] = true
-			out = append(out, h)
-		}
-	}
-	return out
 }
 
 // document makes the document of the blocks of a file.
@@ -40,6 +23,7 @@ func (r *run) document(blocks []caddyfile.ServerBlock) *config.Node {
 		r.readOptions(&blocks[0])
 		blocks = blocks[1:]
 	}
+	r.completeTLS()
 	if len(r.errs) > 0 {
 		return nil
 	}
@@ -82,15 +66,15 @@ func (r *run) readSite(b *caddyfile.ServerBlock, index int) *site {
 			r.fail(key.ErrFirstf("parsed '%s' as a site address, but it is a known directive; directives must appear in a site block", caddyfile.Shorten(key.Text)))
 			continue
 		}
-		a, err := parseAddress(key)
+		a, err := address.Parse(key)
 		if err != nil {
 			r.fail(placed(key, err))
 			continue
 		}
-		if a.path != "" {
+		if a.Path != "" {
 			r.warn(caddyfile.Warning{File: key.File(), Line: int(key.Line), Message: "paths in site addresses are an older spelling; use a path matcher in the site: " + caddyfile.Shorten(key.Text)})
 		}
-		a.index = i
+		a.Index = i
 		st.keys = append(st.keys, a)
 	}
 	st.scope = &scope{run: r, groups: &r.groups, pile: st.pile}
@@ -111,17 +95,8 @@ func (r *run) readSite(b *caddyfile.ServerBlock, index int) *site {
 			}
 		}
 	}
-	r.warnIdleTLS(st)
+	r.options.tls.Idle(&st.pile.tls, st.keys)
 	return st
-}
-
-// warnIdleTLS tells of tls directives that change nothing.
-func (r *run) warnIdleTLS(st *site) {
-	if len(st.pile.tls) == 0 || len(st.keys) == 0 || slices.ContainsFunc(st.keys, func(k address) bool { return r.protocolOf(&k, true) != "HTTP" }) {
-		return
-	}
-	t := st.pile.tls[0].token
-	r.warn(caddyfile.Warning{File: t.File(), Line: int(t.Line), Message: "tls changes nothing here: all addresses of the site are for plain HTTP"})
 }
 
 // siteDirective runs a directive that stands in a site itself.
@@ -154,11 +129,14 @@ func (p *pile) put(name caddyfile.Token, v any) {
 	case errorRoute:
 		p.errors = append(p.errors, module.Route(v))
 	case bind:
+		if len(p.binds) == 0 {
+			p.tls.BindHost = v.host
+		}
 		p.binds = append(p.binds, v)
 	case accessLog:
 		p.logs = append(p.logs, v)
-	case siteTLS:
-		p.tls = append(p.tls, v)
+	case *tlsadapt.Directive:
+		p.tls.Directives = append(p.tls.Directives, v)
 	default:
 		if one, ok := routeValue(name.Text, v); ok {
 			p.routes = append(p.routes, one)

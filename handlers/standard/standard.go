@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/acmeserver"
 	"github.com/sluiceproxy/sluice/handlers/authentication"
 	"github.com/sluiceproxy/sluice/handlers/clientip"
 	"github.com/sluiceproxy/sluice/handlers/copyresponse"
@@ -37,6 +38,7 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/tracing"
 	"github.com/sluiceproxy/sluice/server"
 	"github.com/sluiceproxy/sluice/server/certstore"
+	"github.com/sluiceproxy/sluice/server/configloader"
 	"github.com/sluiceproxy/sluice/server/events"
 	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/sluiceproxy/sluice/server/logs/filtermod"
@@ -93,6 +95,7 @@ func Specs() []module.Spec {
 		[]module.Spec{fastcgi.Spec()},
 		trust.Specs(),
 		certstore.Specs(),
+		configloader.Specs(),
 		events.Specs(),
 		pki.Specs(),
 		pools.Specs(),
@@ -104,6 +107,7 @@ func Specs() []module.Spec {
 		loaders.Specs(),
 		[]module.Spec{permission.Spec()},
 		fileserver.Specs(),
+		[]module.Spec{acmeserver.Spec()},
 		match.Specs(),
 		[]module.Spec{expression.Spec(), filematch.Spec()},
 		clientip.Specs(),
@@ -113,10 +117,8 @@ func Specs() []module.Spec {
 // Refused lists the modules that are known by name but not available yet, each
 // with what its user should know.
 func Refused() map[string]string {
-	const http = "this version serves HTTP only through the modules that `sluice list-modules` shows"
 	out := map[string]string{}
 	out["layer4"] = "it proxies TCP and UDP, which comes with a later version"
-	out["http.handlers.acme_server"] = http
 	out["caddy.logging.cores.mock"] = "it is a core for tests only"
 	out["tls.ca_pool.source.storage"] = "it comes with a later version"
 	return out

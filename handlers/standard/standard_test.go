@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
+	"github.com/sluiceproxy/sluice/handlers/acmeserver"
 	"github.com/sluiceproxy/sluice/handlers/authentication"
 	"github.com/sluiceproxy/sluice/handlers/mirror"
 	"github.com/sluiceproxy/sluice/handlers/ratelimit"
@@ -94,6 +95,7 @@ func provideCertificates(t testing.TB, b *module.Builder) {
 	manager := automation.New(automation.Options{Storage: storage, Log: log, Events: bus, Public: []issuance.Issuer{issuer("acme")}, Internal: issuer("internal")})
 	t.Cleanup(manager.Close)
 	module.Provide(services, manager)
+	module.Provide(services, acmeserver.NewDatabases(acmeserver.Options{Dir: t.TempDir()}))
 }
 
 // secrets is the variables of the environment that examples name.

@@ -8,14 +8,18 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/letsencrypt/pebble/v2/ca"
 	"github.com/letsencrypt/pebble/v2/db"
@@ -38,8 +42,18 @@ type CA struct {
 	// DNS is the name server that it asks.
 	DNS *DNS
 
-	t  testing.TB
-	ca *ca.CAImpl
+	t         testing.TB
+	ca        *ca.CAImpl
+	store     *db.MemoryStore
+	lines     *buffer
+	handler   http.Handler
+	tls       *tls.Config
+	address   string
+	server    *http.Server // nil while it is down
+	responder *responder   // nil without OCSP
+	mu        sync.Mutex
+	counts    map[string]int
+	windows   map[string][]byte // renewal information, by the ids of certificates
 }
 
 // Options of a certificate authority.
@@ -54,9 +68,28 @@ type Options struct {
 	Blocked []string
 	// HTTPPort and TLSPort, if not 0, is where it checks names.
 	HTTPPort, TLSPort int
+	// RejectNonces is how many of 100 good nonces it takes for bad ones.
+	RejectNonces int
+	// OCSP makes certificates name a responder, whose answers are good for two seconds. It needs RSA keys, which take their
+	// time to be made.
+	OCSP bool
+	// AskAgain, if not 0, is after how long it wants to be asked again when a certificate should be renewed. Default: six hours.
+	AskAgain time.Duration
 	// Wrap, if not nil, stands before the ACME server.
 	Wrap func(http.Handler) http.Handler
 }
+
+// Paths of the ACME server, for [CA.Requests].
+const (
+	Account  = "/sign-me-up"
+	Order    = "/order-plz"
+	Check    = "/chalZ/"
+	Finalize = "/finalize-order/"
+	Renewal  = "/draft-ietf-acme-ari-03/renewalInfo/"
+)
+
+// environment is what pebble reads when it is made. The lock is held from before it is set until it has been read.
+var environment sync.Mutex
 
 // NewKey is a key for an external account, in base64url.
 func NewKey() string {
@@ -66,22 +99,44 @@ func NewKey() string {
 // Start starts a certificate authority that stops with the test. If the test fails its log is shown.
 func Start(t testing.TB, o Options) *CA {
 	t.Helper()
-	// They are read when the server is made: no pauses before checks, no nonces refused for exercise, no checks left out.
-	for name, value := range map[string]string{"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_AUTHZREUSE": "0"} {
-		if err := os.Setenv(name, value); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c := &CA{t: t, HTTPPort: o.HTTPPort, TLSPort: o.TLSPort, DNS: StartDNS(t)}
-	free := porttest.Free(t, 2)
+	c := &CA{t: t, HTTPPort: o.HTTPPort, TLSPort: o.TLSPort, DNS: StartDNS(t), store: db.NewMemoryStore(), lines: &buffer{}, counts: map[string]int{}, windows: map[string][]byte{}}
+	free := porttest.Free(t, 3)
 	if c.HTTPPort == 0 {
 		c.HTTPPort = free[0]
 	}
 	if c.TLSPort == 0 {
 		c.TLSPort = free[1]
 	}
-	lines := &buffer{}
-	logger := log.New(lines, "pebble ", log.LstdFlags)
+	for id, key := range o.ExternalAccounts {
+		if err := c.store.AddExternalAccountKeyByID(id, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Block(o.Blocked...)
+	h := c.pebble(o)
+	h = impatient(c.renewals(h, o.AskAgain))
+	if o.Wrap != nil {
+		h = o.Wrap(h)
+	}
+	c.handler = c.count(h)
+	authority := trusttest.New(t)
+	c.Roots, c.RootsFile = authority.Pool(), authority.File()
+	c.tls = &tls.Config{Certificates: []tls.Certificate{authority.Issue("127.0.0.1", "localhost")}}
+	c.address = fmt.Sprintf("127.0.0.1:%d", free[2])
+	c.Directory = "https://" + c.address + wfe.DirectoryPath
+	c.Up()
+	t.Cleanup(func() {
+		c.Down()
+		if t.Failed() {
+			t.Logf("pebble's log:\n%s", c.lines)
+		}
+	})
+	return c
+}
+
+// pebble makes the authority and its server.
+func (c *CA) pebble(o Options) http.Handler {
+	logger := log.New(c.lines, "pebble ", log.LstdFlags)
 	profiles := map[string]ca.Profile{}
 	for name, seconds := range o.Profiles {
 		profiles[name] = ca.Profile{Description: name, ValidityPeriod: seconds}
@@ -89,27 +144,80 @@ func Start(t testing.TB, o Options) *CA {
 	if len(profiles) == 0 {
 		profiles["default"] = ca.Profile{Description: "the only one"}
 	}
-	store := db.NewMemoryStore()
-	for id, key := range o.ExternalAccounts {
-		if err := store.AddExternalAccountKeyByID(id, key); err != nil {
-			t.Fatal(err)
+	environment.Lock()
+	defer environment.Unlock()
+	for name, value := range map[string]string{
+		"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_VA_ALWAYS_VALID": "0", "PEBBLE_AUTHZREUSE": "0", "PEBBLE_WFE_NONCEREJECT": strconv.Itoa(o.RejectNonces),
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			c.t.Fatal(err)
 		}
 	}
-	for _, name := range o.Blocked {
-		if err := store.AddBlockedDomain(name); err != nil {
-			t.Fatal(err)
+	keys, url := "ecdsa", ""
+	if o.OCSP {
+		c.responder = newResponder(c.t, c.store)
+		keys, url = "rsa", c.responder.url()
+	}
+	c.ca = ca.New(logger, c.store, url, keys, o.AlternateRoots, 1, profiles)
+	if o.OCSP {
+		c.responder.start(c.ca.GetIntermediateCert(0).Cert, c.ca.GetIntermediateKey(0))
+	}
+	checker := va.New(logger, c.HTTPPort, c.TLSPort, false, c.DNS.Address, c.store)
+	front := wfe.New(logger, c.store, checker, c.ca, []string{"pebble.test"}, false, len(o.ExternalAccounts) > 0, 0, 0)
+	return front.Handler()
+}
+
+// Up makes the ACME server answer again after Down.
+func (c *CA) Up() {
+	c.t.Helper()
+	l, err := net.Listen("tcp", c.address)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.server = &http.Server{Handler: c.handler, TLSConfig: c.tls, ErrorLog: log.New(io.Discard, "", 0)}
+	go func() { _ = c.server.ServeTLS(l, "", "") }()
+}
+
+// Down ends the ACME server: connections to it are refused. It keeps what it knows.
+func (c *CA) Down() {
+	if c.server != nil {
+		_ = c.server.Close()
+		c.server = nil
+	}
+}
+
+// Block makes it issue nothing for domains.
+func (c *CA) Block(names ...string) {
+	c.t.Helper()
+	for _, name := range names {
+		if err := c.store.AddBlockedDomain(name); err != nil {
+			c.t.Fatal(err)
 		}
 	}
-	c.ca = ca.New(logger, store, "", "ecdsa", o.AlternateRoots, 1, profiles)
-	checker := va.New(logger, c.HTTPPort, c.TLSPort, false, c.DNS.Address, store)
-	front := wfe.New(logger, store, checker, c.ca, []string{"pebble.test"}, false, len(o.ExternalAccounts) > 0, 0, 0)
-	c.serve(impatient(front.Handler()), o.Wrap)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("pebble's log:\n%s", lines)
+}
+
+// Requests counts the requests to the ACME server whose path begins with a prefix.
+func (c *CA) Requests(prefix string) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for path, count := range c.counts {
+		if strings.HasPrefix(path, prefix) {
+			n += count
 		}
+	}
+	return n
+}
+
+// Issued counts the certificates that were issued.
+func (c *CA) Issued() int { return strings.Count(c.lines.String(), "Issued certificate serial") }
+
+func (c *CA) count(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		c.counts[r.URL.Path]++
+		c.mu.Unlock()
+		h.ServeHTTP(w, r)
 	})
-	return c
 }
 
 // impatient asks clients not to wait between questions.
@@ -118,20 +226,6 @@ func impatient(h http.Handler) http.Handler {
 		w.Header().Set("Retry-After", "0")
 		h.ServeHTTP(w, r)
 	})
-}
-
-func (c *CA) serve(h http.Handler, wrap func(http.Handler) http.Handler) {
-	if wrap != nil {
-		h = wrap(h)
-	}
-	authority := trusttest.New(c.t)
-	c.Roots, c.RootsFile = authority.Pool(), authority.File()
-	server := httptest.NewUnstartedServer(h)
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{authority.Issue("127.0.0.1", "localhost")}}
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	c.t.Cleanup(server.Close)
-	c.Directory = server.URL + wfe.DirectoryPath
 }
 
 // IssuedBy is who has signed the certificates that it issues: the root of its chain with the number, 0 for the default one.

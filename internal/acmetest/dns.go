@@ -14,7 +14,7 @@ import (
 )
 
 // DNS is a running name server, over UDP and TCP. It answers for every name: 127.0.0.1 where there is no record of its own.
-// The zones that it takes updates for and lets be transferred are those under "test.", each name with two labels.
+// The zones that it takes updates for and lets be transferred are those under "test.", each name with two labels, and example.com.
 type DNS struct {
 	// Address is host:port.
 	Address string
@@ -25,6 +25,7 @@ type DNS struct {
 	records []dns.RR
 	updates int
 	seen    []string
+	hidden  []string
 }
 
 // StartDNS starts a name server that stops with the test.
@@ -114,6 +115,20 @@ func (d *DNS) Add(t testing.TB, lines ...string) {
 	}
 }
 
+// Hide makes it answer that there is no such name, and Show as before.
+func (d *DNS) Hide(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hidden = append(d.hidden, dns.CanonicalName(name))
+}
+
+// Show undoes Hide.
+func (d *DNS) Show(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hidden = slices.DeleteFunc(d.hidden, func(h string) bool { return h == dns.CanonicalName(name) })
+}
+
 // ServeDNS implements [dns.Handler].
 func (d *DNS) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
 	m := new(dns.Msg)
@@ -152,6 +167,8 @@ func (d *DNS) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
 			break
 		}
 		m.Answer = d.transfer(dns.CanonicalName(r.Question[0].Name))
+	case slices.Contains(d.hidden, dns.CanonicalName(r.Question[0].Name)):
+		m.Rcode = dns.RcodeNameError
 	default:
 		d.answer(m, r.Question[0])
 	}
@@ -161,7 +178,7 @@ func (d *DNS) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
 // soa is the head of a zone, nil if the name is none.
 func soa(name string) dns.RR {
 	labels := dns.SplitDomainName(name)
-	if len(labels) != 2 || labels[1] != "test" {
+	if len(labels) != 2 || labels[1] != "test" && name != "example.com." {
 		return nil
 	}
 	return &dns.SOA{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: 1}, Ns: "ns." + name, Mbox: "admin." + name,

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Checks what the tests need. For now that is Go, git and make; everything else
-# is in go.mod. What is missing is named, with how to get it. With CI set, a
-# missing part is a failure; otherwise only what nothing works without is.
+# Checks what the tests need, and gets what it can: Go, git and make must be
+# there, php-fpm and h2spec go to .deps, everything else is in go.mod. What is
+# missing is named, with how to get it. With CI set, a missing part is a failure;
+# otherwise only what nothing works without is.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -51,6 +52,19 @@ if ! { [ -n "${SLUICE_PHP_FPM:-}" ] || command -v php-fpm || ls /usr/sbin/php-fp
 		rm -rf .deps/php
 		lack "php-fpm" "the FastCGI transport is tested against it; without it those tests are skipped" \
 			"apt-get install php-fpm, or sh internal/deps/phpfpm.sh .deps/php"
+	fi
+fi
+
+# h2spec asks whether HTTP/2 is spoken as it should be. It is built with the
+# versions of its own go.mod, and again only when they change.
+if ! { [ -x .deps/bin/h2spec ] && cmp -s internal/deps/h2spec/go.mod .deps/bin/h2spec.mod; }; then
+	mkdir -p .deps/bin
+	root=$PWD
+	if (cd internal/deps/h2spec && GOWORK=off GOFLAGS=-mod=readonly "$GO" build -trimpath -buildvcs=false -o "$root/.deps/bin/h2spec" github.com/summerwind/h2spec/cmd/h2spec); then
+		cp internal/deps/h2spec/go.mod .deps/bin/h2spec.mod
+	else
+		lack "h2spec" "HTTP/2 is tested with it; without it that test is skipped" \
+			"see above why go cannot build it; it comes through GOPROXY, which is $("$GO" env GOPROXY)"
 	fi
 fi
 

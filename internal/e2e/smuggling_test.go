@@ -225,16 +225,19 @@ func (rec *recorder) take() (requests []*strictMessage, bad []string) {
 type smuggler struct {
 	rec  *recorder
 	site string
+	// fixed is the address of a site that answers itself.
+	fixed string
 }
 
 func newSmuggler(t *testing.T) *smuggler {
 	t.Helper()
-	ports := freePorts(t, 2)
+	ports := freePorts(t, 3)
 	h := newHome(t, ports[0])
 	launch(t, h, h.command(filepath.Join(tools, "sluice"), "run"))
-	s := &smuggler{newRecorder(t), fmt.Sprintf("127.0.0.1:%d", ports[1])}
+	s := &smuggler{newRecorder(t), fmt.Sprintf("127.0.0.1:%d", ports[1]), fmt.Sprintf("127.0.0.1:%d", ports[2])}
 	text := fmt.Sprintf(`{"admin":{"listen":%q},"apps":{"http":{"servers":{"s":{"listen":[%q],"protocols":["h1","h2c"],"routes":[
-		{"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":%q}],"transport":{"protocol":"http","response_header_timeout":"5s"}}]}]}}}}}`, h.admin, s.site, s.rec.addr)
+		{"handle":[{"handler":"reverse_proxy","upstreams":[{"dial":%q}],"transport":{"protocol":"http","response_header_timeout":"5s"}}]}]},
+		"fixed":{"listen":[%q],"protocols":["h1","h2c"],"routes":[{"handle":[{"handler":"static_response","body":"fixed"}]}]}}}}}`, h.admin, s.site, s.rec.addr, s.fixed)
 	res, err := http.Post("http://"+h.admin+"/load", "application/json", strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
@@ -609,16 +612,18 @@ func post2(more ...string) []string {
 	return append([]string{":method", "POST", ":scheme", "http", ":authority", "x", ":path", "/a"}, more...)
 }
 
-// TestSmugglingHTTP2 does the same over HTTP/2, where a value can have any byte in it. A request is either refused,
-// which the status 400, the reset of its stream or the end of the connection say, or passed on as "up" says.
-func TestSmugglingHTTP2(t *testing.T) {
-	s := newSmuggler(t)
+// case2 is a request over HTTP/2.
+type case2 struct {
+	name string
+	q    frames2
+	// up is what the upstream gets: nothing of a request that is refused, "cut" of one that is never complete.
+	up string
+}
+
+// cases2 is the cases of TestSmugglingHTTP2.
+func cases2() []case2 {
 	const behind = " HTTP/1.1\r\nHost: x\r\n\r\n" + smuggled
-	for _, c := range []struct {
-		name string
-		q    frames2
-		up   string
-	}{
+	return []case2{
 		{"plain", frames2{fields: get2("/a")}, "GET /a "},
 		{"body", frames2{fields: post2("content-length", "3"), data: "abc"}, "POST /a abc"},
 		{"body without length", frames2{fields: post2(), data: "abc"}, "POST /a abc"},
@@ -683,7 +688,37 @@ func TestSmugglingHTTP2(t *testing.T) {
 		{"pseudo field in a trailer", frames2{fields: post2(), data: "abc", trailers: []string{":path", "/smuggled"}}, "cut"},
 		{"CR LF in a trailer", frames2{fields: post2("trailer", "x-a"), data: "abc", trailers: []string{"x-a", "b\r\n\r\n" + smuggled}}, "cut"},
 		{"CONNECT", frames2{fields: []string{":method", "CONNECT", ":authority", "y:443"}}, ""},
-	} {
+	}
+}
+
+// TestSmugglingIsForNobody: what is refused is refused for every handler, also for one that passes nothing on.
+func TestSmugglingIsForNobody(t *testing.T) {
+	s := newSmuggler(t)
+	s.site = s.fixed
+	for _, c := range cases2() {
+		if c.up == "cut" || strings.HasPrefix(c.up, "?") || c.name == "CONNECT" {
+			continue // its head is as it should be; and who may open a tunnel is for a handler to say
+		}
+		t.Run(c.name, func(t *testing.T) {
+			first, second := s.ask2(t, c.q)
+			if passed := c.up != ""; passed != (first.status == "200") || !passed && first.status != "" && first.status[0] != '4' && first.status[0] != '5' {
+				t.Errorf("got %+v", first)
+			}
+			if second.status != "" && second.status != "200" {
+				t.Errorf("the next request got %+v", second)
+			}
+		})
+	}
+	if got, err := s.answers(t, "PRI /a HTTP/1.1\r\nHost: x\r\n\r\n"+then+"GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil || got != "400 200" {
+		t.Errorf("PRI in HTTP/1: %q, %v", got, err)
+	}
+}
+
+// TestSmugglingHTTP2 does the same over HTTP/2, where a value can have any byte in it. A request is either refused,
+// which the status 400, the reset of its stream or the end of the connection say, or passed on as "up" says.
+func TestSmugglingHTTP2(t *testing.T) {
+	s := newSmuggler(t)
+	for _, c := range cases2() {
 		t.Run(c.name, func(t *testing.T) {
 			s.rec.take()
 			first, second := s.ask2(t, c.q)

@@ -33,6 +33,10 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+	"golang.org/x/net/http2"
+
+	_ "github.com/sluiceproxy/sluice/internal/http2connect"
+	"github.com/sluiceproxy/sluice/internal/porttest"
 )
 
 // secured is a server whose only certificates are those that it makes or is given.
@@ -45,37 +49,6 @@ type secured struct {
 	https, http string // addresses
 	port        int    // of https
 	root        *x509.Certificate
-}
-
-// freeSecurePort is a port that is free for TCP and for UDP; of those that
-// porttest gives, porttest holds the UDP port. It belongs to the test as long as
-// another UDP port is held, which lies above those that systems choose by
-// themselves, as the port itself lies below.
-func freeSecurePort(t *testing.T) int {
-	t.Helper()
-	for port := 31_100; port < 32_700; port++ {
-		var open []io.Closer
-		lock, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port+30_000))
-		if err != nil {
-			continue
-		}
-		if c, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port)); err == nil {
-			open = append(open, c)
-		}
-		if c, err := net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
-			open = append(open, c)
-		}
-		for _, c := range open {
-			_ = c.Close()
-		}
-		if len(open) == 2 {
-			t.Cleanup(func() { _ = lock.Close() })
-			return port
-		}
-		_ = lock.Close()
-	}
-	t.Fatal("no port is free for both TCP and UDP")
-	return 0
 }
 
 // helloRoute answers requests for hosts with a text that names the protocol.
@@ -100,7 +73,7 @@ func (x *secured) config(routes ...any) object {
 // newSecured starts a server in an empty home with the document that make returns.
 func newSecured(t *testing.T, make func(x *secured) object) *secured {
 	t.Helper()
-	ports, port := freePorts(t, 2), freeSecurePort(t)
+	ports, port := freePorts(t, 2), porttest.FreeBoth(t, 1)[0]
 	x := &secured{t: t, h: newHome(t, ports[0]), https: fmt.Sprintf("127.0.0.1:%d", port), http: fmt.Sprintf("127.0.0.1:%d", ports[1]), port: port}
 	x.h.env = append(x.h.env, "SLUICE_NO_TRUST_INSTALL=1") // whatever a document says
 	x.admin = "http://" + x.h.admin
@@ -424,6 +397,20 @@ func TestHTTPSForANameThatIsAdded(t *testing.T) {
 		t.Errorf("the WebSocket: %v", err)
 	}
 	x.noSecrets()
+}
+
+// A host that is a placeholder gets a certificate for what it says, and redirects.
+func TestHTTPSForAPlaceholder(t *testing.T) {
+	x := newSecured(t, func(x *secured) object {
+		x.h.env = append(x.h.env, "SLUICE_E2E_SITE=Placed.localhost")
+		return x.config(helloRoute("hello", "{env.SLUICE_E2E_SITE}"))
+	})
+	for _, proto := range protocols {
+		x.visitor(proto, x.trust()).expect(x, "placed.localhost", "hello "+proto)
+	}
+	x.e.do("PATCH", streamRoutes+"/0/match/0/host", []string{"{env.SLUICE_E2E_SITE}", "next.localhost"})
+	x.visitor("HTTP/1.1", x.trust()).expect(x, "next.localhost", "hello HTTP/1.1")
+	x.visitor("HTTP/1.1", x.trust()).expect(x, "placed.localhost", "hello HTTP/1.1")
 }
 
 // What a handler says of the connection is no part of a response of HTTP/2 or
@@ -752,15 +739,81 @@ func TestHTTPSKeepsSecrets(t *testing.T) {
 }
 
 const (
-	secureEdits   = 100
+	secureEdits   = 300
 	secureClients = 2 // of each protocol
+	secureStreams = 3 // over HTTP/1.1, and as many over HTTP/2
 )
+
+// echoing is a WebSocket that gives back what it is sent, over either protocol.
+type echoing struct {
+	proto string
+	echo  func(text string) error
+}
+
+// openEchoing opens WebSockets over TLS, of both protocols.
+func (x *secured) openEchoing(host string, n int) (all []echoing) {
+	x.t.Helper()
+	c := x.trust()
+	c.NextProtos = []string{"h2"}
+	tr := &http2.Transport{TLSClientConfig: c, DialTLSContext: func(ctx context.Context, network, _ string, c *tls.Config) (net.Conn, error) {
+		return (&tls.Dialer{Config: c}).DialContext(ctx, network, x.https)
+	}}
+	x.t.Cleanup(tr.CloseIdleConnections)
+	for range n {
+		first, err := x.secureStream(host)
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		x.t.Cleanup(func() { first.Close() })
+		body, send := io.Pipe()
+		r, err := http.NewRequestWithContext(x.t.Context(), http.MethodConnect, fmt.Sprintf("https://%s:%d/streams/ws", host, x.port), body)
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		r.Header[":protocol"], r.Header["Sec-Websocket-Version"] = []string{"websocket"}, []string{"13"}
+		res, err := tr.RoundTrip(r)
+		if err != nil || res.StatusCode != 200 {
+			x.t.Fatalf("a WebSocket over HTTP/2: %v %+v", err, res)
+		}
+		x.t.Cleanup(func() { res.Body.Close(); send.Close() })
+		second := func(text string) error {
+			frame := append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...)
+			answer := make([]byte, len(frame))
+			watchdog := time.AfterFunc(patience, func() { res.Body.Close() })
+			defer watchdog.Stop()
+			_, err := send.Write(frame)
+			if err == nil {
+				_, err = io.ReadFull(res.Body, answer)
+			}
+			if err == nil && !bytes.Equal(answer, frame) {
+				err = fmt.Errorf("%q comes back as %q", frame, answer)
+			}
+			return err
+		}
+		all = append(all, echoing{"HTTP/1.1", func(text string) error {
+			_ = first.SetDeadline(time.Now().Add(patience))
+			return first.echo(text)
+		}}, echoing{"HTTP/2.0", second})
+	}
+	return all
+}
 
 // Edits of all kinds lose no request, and close no connection, of any protocol.
 func TestHTTPSDuringEdits(t *testing.T) {
+	source := newStreamSource(t)
 	x := newSecured(t, func(x *secured) object {
-		return x.config(helloRoute("hello", "localhost"), helloRoute("spare", "spare.localhost"))
+		sockets := ownRoute("gen", source.dial())
+		sockets["match"] = []any{object{"path": []string{"/streams/*"}, "host": []string{"sockets.localhost"}}}
+		return x.config(helloRoute("hello", "localhost"), helloRoute("spare", "spare.localhost"), sockets)
 	})
+	poll(t, "the certificate of the WebSockets", func() error {
+		s, err := x.secureStream("sockets.localhost")
+		if err == nil {
+			s.Close()
+		}
+		return err
+	})
+	sockets := x.openEchoing("sockets.localhost", secureStreams)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var running sync.WaitGroup
@@ -790,7 +843,10 @@ func TestHTTPSDuringEdits(t *testing.T) {
 		case 0:
 			x.e.do("PATCH", streamRoutes+"/0/handle/0/body", fmt.Sprintf("edit %d {http.request.proto}", i))
 		case 1:
-			x.e.do("POST", streamRoutes, helloRoute("new", fmt.Sprintf("n%d.localhost", i)))
+			added := helloRoute("new", fmt.Sprintf("n%d.localhost", i))
+			added["@id"] = "added"
+			x.e.do("POST", streamRoutes, added)
+			x.e.do("PATCH", "/id/own/handle/1/transport/dial_timeout", fmt.Sprintf("%dms", 3000+i))
 		case 2:
 			x.e.do("POST", server+"/read_header_timeout", fmt.Sprintf("%ds", 20+i))
 		case 3:
@@ -802,11 +858,16 @@ func TestHTTPSDuringEdits(t *testing.T) {
 		case 6:
 			x.e.do("POST", "/config/apps/tls", object{"session_tickets": object{"max_keys": 3}, "automation": object{"policies": []any{object{"subjects": []string{fmt.Sprintf("p%d.localhost", i)}, "issuers": []any{object{"module": "internal"}}}}}})
 		case 7:
-			x.e.do("DELETE", streamRoutes+"/2", nil)
+			x.e.do("DELETE", "/id/added", nil)
 		case 8:
 			x.e.do("DELETE", "/config/apps/tls", nil)
 		case 9:
 			x.e.do("DELETE", server+"/tls_connection_policies", nil)
+		}
+		for k, ws := range sockets {
+			if err := ws.echo(fmt.Sprintf("%d after edit %d", k, i)); err != nil {
+				t.Errorf("a WebSocket over %s after edit %d: %v", ws.proto, i, err)
+			}
 		}
 		before := [3]int64{done[0].Load(), done[1].Load(), done[2].Load()}
 		poll(t, "requests between edits", func() error {

@@ -1,12 +1,13 @@
 // Package porttest finds ports for tests. A port that the system chose (":0")
 // may be given to an outgoing connection of another test the moment it is
 // closed; these lie below the range from which the system chooses. And each
-// belongs to one test process: it holds the UDP port of the same number until
-// it ends, which no other process can do then.
+// belongs to one test process: it holds a UDP port that stands for it until it
+// ends, which no other process can do then.
 package porttest
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -22,8 +23,23 @@ var held struct {
 
 // Free returns n TCP ports on which nobody listens. No port is given out
 // twice, in this process or in another that asks this package. It is safe for
-// concurrent use.
+// concurrent use. The UDP ports of the same numbers are not free.
 func Free(t testing.TB, n int) []int {
+	t.Helper()
+	return free(t, n, 10_000, 31_000, 0, "tcp")
+}
+
+// FreeBoth returns n ports on which nobody listens, neither with TCP nor with
+// UDP, as a server of HTTP/3 needs them. It promises what Free promises.
+func FreeBoth(t testing.TB, n int) []int {
+	t.Helper()
+	// The ports that stand for them lie above those that systems choose.
+	return free(t, n, 31_100, 32_700, 30_000, "tcp", "udp")
+}
+
+// free finds ports from first to before end. The UDP port that stands for one is
+// distance away.
+func free(t testing.TB, n, first, end, distance int, networks ...string) []int {
 	t.Helper()
 	held.Lock()
 	defer held.Unlock()
@@ -32,7 +48,7 @@ func Free(t testing.TB, n int) []int {
 		if len(out) == n {
 			return out
 		}
-		if port := 10_000 + rand.IntN(21_000); take(port) {
+		if port := first + rand.IntN(end-first); take(port, port+distance, networks) {
 			out = append(out, port)
 		}
 	}
@@ -40,17 +56,32 @@ func Free(t testing.TB, n int) []int {
 	return nil
 }
 
-func take(port int) bool {
-	lock, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
+// take holds the UDP port that stands for a port, if nobody listens there.
+func take(port, stands int, networks []string) bool {
+	lock, err := net.ListenPacket("udp", fmt.Sprintf(":%d", stands))
 	if err != nil {
 		return false
 	}
-	l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-	if err != nil {
-		_ = lock.Close()
-		return false
+	for _, network := range networks {
+		if !unused(network, fmt.Sprintf(":%d", port)) {
+			_ = lock.Close()
+			return false
+		}
 	}
-	_ = l.Close()
 	held.sockets = append(held.sockets, lock)
 	return true
+}
+
+func unused(network, address string) bool {
+	var c io.Closer
+	var err error
+	if network == "udp" {
+		c, err = net.ListenPacket(network, address)
+	} else {
+		c, err = net.Listen(network, address)
+	}
+	if err == nil {
+		_ = c.Close()
+	}
+	return err == nil
 }

@@ -101,5 +101,8 @@ func (a *active) Prepare() error { return nil }
 // Start implements module.Resource.
 func (a *active) Start() { a.bus.Use(a.subscriptions) }
 
+// Leave ends the subscriptions at the swap to a document without them.
+func (a *active) Leave() { a.bus.Leave(a.subscriptions) }
+
 // Close implements module.Resource.
 func (a *active) Close() { a.bus.Leave(a.subscriptions) }

@@ -7,7 +7,7 @@ import (
 	"github.com/sluiceproxy/sluice/schema"
 )
 
-// Specs describes the modules.
+// Specs describes the modules. The source storage needs the service [DocumentStorage].
 func Specs() []module.Spec {
 	return []module.Spec{
 		module.New(Namespace+".inline", "Trusts the certificate authorities that the document holds.", nil, compileInline,
@@ -22,6 +22,9 @@ func Specs() []module.Spec {
 		module.New(Namespace+".http", "Trusts the certificate authorities that web servers hand out.", nil, compileHTTP,
 			module.Examples(module.Example{Title: "Ask a certificate authority for its root.", JSON: `{"provider":"http","endpoints":["https://ca.internal/root.pem"]}`}),
 			module.Words(httpWords)),
+		module.New(Namespace+".storage", "Trusts the certificate authorities that a storage holds.", nil, compileStorage,
+			module.Examples(module.Example{Title: "Trust the authority of a Caddy installation.", JSON: `{"provider":"storage","storage":{"module":"file_system","root":"/var/lib/caddy/.local/share/caddy"},"pem_keys":["pki/authorities/local/root.crt"]}`}),
+			module.Words(storageWords)),
 	}
 }
 

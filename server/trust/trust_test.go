@@ -224,6 +224,9 @@ func TestWords(t *testing.T) {
 		"file a.pem b.pem":                           `{"provider":"file","pem_files":["a.pem","b.pem"]}`,
 		"file a.pem {\npem_file b.pem\n}":            `{"provider":"file","pem_files":["a.pem","b.pem"]}`,
 		"system":                                     `{"provider":"system"}`,
+		"storage a.pem b.pem":                        `{"provider":"storage","pem_keys":["a.pem","b.pem"]}`,
+		"storage a.pem {\nkeys b.pem c.pem\nkeys d.pem\nstorage file_system /data\n}":                                                 `{"provider":"storage","storage":{"module":"file_system","root":"/data"},"pem_keys":["a.pem","b.pem","c.pem","d.pem"]}`,
+		"combined {\nsource storage a.pem\nsource file b.pem\n}":                                                                      `{"provider":"combined","sources":[{"provider":"storage","pem_keys":["a.pem"]},{"provider":"file","pem_files":["b.pem"]}]}`,
 		"combined {\nsource file a.pem\nsource inline {\ntrust_der AA\n}\n}":                                                          `{"provider":"combined","sources":[{"provider":"file","pem_files":["a.pem"]},{"provider":"inline","trusted_ca_certs":["AA"]}]}`,
 		"http https://a/root {\nendpoints https://b/root\n}":                                                                          `{"provider":"http","endpoints":["https://a/root","https://b/root"]}`,
 		"http https://a {\ntls {\nca file a.pem\ninsecure_skip_verify\nhandshake_timeout 3s\nserver_name n\nrenegotiation once\n}\n}": `{"provider":"http","endpoints":["https://a"],"tls":{"ca":{"provider":"file","pem_files":["a.pem"]},"insecure_skip_verify":true,"handshake_timeout":3000000000,"server_name":"n","renegotiation":"once"}}`,
@@ -236,7 +239,7 @@ func TestWords(t *testing.T) {
 		adapttest.Same(t, got, want)
 	}
 	for _, text := range []string{
-		"inline", "inline AA", "inline {\n}", "file", "system x", "system {\nx\n}", "combined", "combined {\nsource\n}", "combined {\nsource nope\n}", "http",
+		"inline", "inline AA", "inline {\n}", "file", "storage", "storage {\nstorage file_system\n}", "storage a {\nstorage\n}", "storage a {\nstorage nope\n}", "storage a {\nstorage file_system\nstorage bolt\n}", "system x", "system {\nx\n}", "combined", "combined {\nsource\n}", "combined {\nsource nope\n}", "http",
 		"http https://a {\ntls {\nrenegotiation sometimes\n}\n}", "http https://a {\ntls {\nca file a\nca file b\n}\n}", "http https://a {\nx\n}",
 	} {
 		if got, err := routes(text); err == nil {

@@ -1,6 +1,8 @@
 package trust
 
 import (
+	"github.com/caddyserver/certmagic"
+
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 )
@@ -11,6 +13,7 @@ type reading struct {
 	list    []string
 	sources []module.Ref[*Pool]
 	tls     *HTTPClientTLS
+	storage module.Ref[certmagic.Storage]
 }
 
 // words returns the syntax of a source whose arguments, if it may have any, go to the same list as a line of its block.

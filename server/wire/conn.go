@@ -31,6 +31,7 @@ type conn struct {
 	core *core
 	h2   bool                 // serves HTTP/2: deadlines for reading are those of its streams
 	tls  *tls.ConnectionState // nil in clear text
+	peer *quicPeer            // of HTTP/3 only
 
 	set         atomic.Pointer[Settings] // of the current request
 	passthrough atomic.Bool              // hijacked: nothing is watched any more
@@ -44,6 +45,7 @@ type conn struct {
 	sniffed   bool
 	switching bool // to HTTP/2 once net/http has closed it
 	readErr   error
+	poison    int // bytes of a malformed header that are still to be told before readErr
 
 	mu        sync.Mutex
 	phase     phase
@@ -72,7 +74,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 		return c.raw.Read(p)
 	case c.readErr != nil:
-		return 0, c.readErr
+		return c.fail(p)
 	case !c.sniffed:
 		return c.sniff(p)
 	}
@@ -99,13 +101,39 @@ func (c *conn) judge(b []byte) (int, error) {
 	}
 	n, err := c.guard.scan(b)
 	if err != nil {
-		c.readErr = err
+		c.malformed()
 	} else if n < len(b) {
 		c.replay = append(append([]byte(nil), b[n:]...), c.replay...)
 	}
-	if n == 0 {
-		return 0, err
+	if n == 0 && err != nil {
+		return c.fail(b)
 	}
+	return n, nil
+}
+
+// poisonLength is how much of a header net/http wants before it takes it for one.
+const poisonLength = 4
+
+// malformed ends the reading. A header at fault may be that of a request behind
+// the one that runs, which is answered first (RFC 9112, section 9.3.2): its
+// beginning is stood for by bytes that no header has. So net/http, which reads
+// ahead to notice that a client has gone, notices nothing until it wants the
+// header, and then answers 400.
+func (c *conn) malformed() {
+	c.readErr = errMalformed
+	if !c.guard.inBody() {
+		c.poison = poisonLength
+	}
+}
+
+// fail tells of the end of the reading.
+func (c *conn) fail(p []byte) (int, error) {
+	n := min(len(p), c.poison)
+	if n == 0 {
+		return 0, c.readErr
+	}
+	c.poison -= n
+	clear(p[:n])
 	return n, nil
 }
 
@@ -176,7 +204,14 @@ func (c *conn) setRead(d time.Time) error {
 // SetReadDeadline is called by net/http at the borders of the phases, and
 // through http.ResponseController by handlers.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	if c.h2 || c.passthrough.Load() {
+	if c.passthrough.Load() {
+		return c.raw.SetReadDeadline(t)
+	}
+	if c.h2 {
+		if time.Until(t) > never/2 { // until the preface has come
+			set := c.set.Load()
+			t = after(time.Now(), set.ReadHeaderTimeout, set.ReadTimeout)
+		}
 		return c.raw.SetReadDeadline(t)
 	}
 	c.mu.Lock()
@@ -225,7 +260,7 @@ func (c *conn) becomeIdle() {
 	}
 	c.guard.held = false // it was no upgrade after all
 	if n, err := c.guard.scan(c.judged); err != nil || n < len(c.judged) {
-		c.readErr = errMalformed
+		c.malformed()
 	}
 	c.judged = c.judged[:0]
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,10 +43,16 @@ type QUIC struct {
 	idle      chan struct{} // told when none does
 
 	mu       sync.Mutex
-	cores    map[coreKey]*http3.Server
+	cores    map[int]*quicCore // by the header limit
 	draining bool
 	open     int
 	accepted uint64
+}
+
+// quicCore is the http3.Server of the connections with one header limit.
+type quicCore struct {
+	http3.Server
+	conns int // guarded by QUIC.mu
 }
 
 // handshakesUnvalidated is how many connections a second may begin before their
@@ -55,7 +63,7 @@ const handshakesUnvalidated = 1000
 func NewQUIC(conn net.PacketConn, o QUICOptions) (*QUIC, error) {
 	limit := rate.NewLimiter(handshakesUnvalidated, handshakesUnvalidated)
 	q := &QUIC{
-		opt: o, cores: map[coreKey]*http3.Server{}, done: make(chan struct{}), idle: make(chan struct{}, 1),
+		opt: o, cores: map[int]*quicCore{}, done: make(chan struct{}), idle: make(chan struct{}, 1),
 		transport: &quic.Transport{Conn: conn, VerifySourceAddress: func(net.Addr) bool { return !limit.Allow() }},
 	}
 	entry := &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -79,13 +87,21 @@ func NewQUIC(conn net.PacketConn, o QUICOptions) (*QUIC, error) {
 	return q, nil
 }
 
+// handshakeIdle is how long a client may be silent during its handshake, which
+// may take twice that. A first packet costs its sender nothing, not even an
+// address, so the time is not that of Settings.ReadHeaderTimeout unless that is less.
+const handshakeIdle = 5 * time.Second
+
 // quicConfig is the settings of a connection that begins now.
 func quicConfig(set *Settings) *quic.Config {
-	idle := set.IdleTimeout
+	idle, handshake := set.IdleTimeout, time.Duration(handshakeIdle)
 	if idle <= 0 {
 		idle = never
 	}
-	return &quic.Config{HandshakeIdleTimeout: max(set.ReadHeaderTimeout, 0), MaxIdleTimeout: idle, Allow0RTT: set.EarlyData}
+	if set.ReadHeaderTimeout > 0 {
+		handshake = min(handshake, set.ReadHeaderTimeout)
+	}
+	return &quic.Config{HandshakeIdleTimeout: handshake, MaxIdleTimeout: idle, Allow0RTT: set.EarlyData, MaxIncomingStreams: quicStreams}
 }
 
 // accept hands connections to the core that their settings ask for.
@@ -102,7 +118,7 @@ func (q *QUIC) accept() {
 			continue
 		}
 		go func() {
-			defer q.left()
+			defer q.left(core)
 			if err := core.ServeQUICConn(c); err != nil && !errors.Is(err, http.ErrServerClosed) {
 				q.logf("http: HTTP/3 connection from %s: %v", c.RemoteAddr(), err)
 			}
@@ -125,8 +141,8 @@ func (q *QUIC) logf(format string, args ...any) {
 
 // coreFor returns the server of connections that begin now; nil while none is
 // taken.
-func (q *QUIC) coreFor(set *Settings) *http3.Server {
-	key := coreKey{maxHeader: set.maxHeader(), idle: max(set.IdleTimeout, 0)}
+func (q *QUIC) coreFor(set *Settings) *quicCore {
+	key := set.maxHeader()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.draining {
@@ -134,32 +150,45 @@ func (q *QUIC) coreFor(set *Settings) *http3.Server {
 	}
 	q.open++
 	q.accepted++
-	if k := q.cores[key]; k != nil {
-		return k
+	k := q.cores[key]
+	if k == nil {
+		k = &quicCore{Server: http3.Server{
+			Handler: http.HandlerFunc(q.serveHTTP), MaxHeaderBytes: key, ConnContext: q.connContext,
+		}}
+		q.cores[key] = k
 	}
-	k := &http3.Server{
-		Handler: http.HandlerFunc(q.serveHTTP), MaxHeaderBytes: key.maxHeader, IdleTimeout: key.idle, ConnContext: q.connContext,
-	}
-	q.cores[key] = k
+	k.conns++
 	return k
 }
 
-func (q *QUIC) left() {
+// left counts a connection that has ended.
+func (q *QUIC) left(k *quicCore) {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.open--
-	q.mu.Unlock()
+	if k.conns--; k.conns == 0 && len(q.cores) > spareCores && !q.draining {
+		delete(q.cores, k.MaxHeaderBytes)
+	}
 }
 
 func (q *QUIC) connContext(ctx context.Context, c *quic.Conn) context.Context {
 	id := &Conn{local: c.LocalAddr(), remote: c.RemoteAddr(), listener: q.opt.Listener, accepted: time.Now()}
-	return context.WithValue(ctx, connKey{}, &conn{id: id, h2: true})
+	return context.WithValue(ctx, connKey{}, &conn{id: id, h2: true, peer: newQUICPeer(c, q.opt.Settings().IdleTimeout)})
 }
 
 func (q *QUIC) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	q.requests.Add(1)
 	defer q.ended()
-	if c, ok := r.Context().Value(connKey{}).(*conn); ok {
-		c.id.requests.Add(1)
+	c := r.Context().Value(connKey{}).(*conn)
+	if !c.peer.begin() {
+		return
+	}
+	defer c.peer.end()
+	c.id.requests.Add(1)
+	if r.Method == http.MethodConnect && r.Proto != "HTTP/3.0" {
+		// An extended CONNECT (RFC 9220), told as net/http tells of those of HTTP/2.
+		r.Header[":protocol"] = []string{r.Proto}
+		r.Proto = "HTTP/3.0"
 	}
 	serveStream(q.opt.Settings(), q.opt.Handler, w, r)
 }
@@ -170,10 +199,7 @@ func (q *QUIC) serveHTTP(w http.ResponseWriter, r *http.Request) {
 func (q *QUIC) Drain(ctx context.Context, grace time.Duration) error {
 	q.mu.Lock()
 	q.draining = true
-	cores := make([]*http3.Server, 0, len(q.cores))
-	for _, k := range q.cores {
-		cores = append(cores, k)
-	}
+	cores := slices.Collect(maps.Values(q.cores))
 	q.mu.Unlock()
 	if grace > 0 {
 		var cancel context.CancelFunc

@@ -66,6 +66,11 @@ type core struct {
 	conns int // guarded by Server.mu
 }
 
+// maxFrame is the payload of the largest HTTP/2 frame that is taken, the least that
+// RFC 9113, section 4.2, allows. A connection keeps a buffer for the largest
+// that has come; net/http would take 1 MB.
+const maxFrame = 16 << 10
+
 // spareCores is how many cores without connections are remembered.
 const spareCores = 4
 
@@ -180,6 +185,9 @@ func (s *Server) coreFor(key coreKey) *core {
 	}}
 	k.Protocols.SetHTTP1(!key.h2)
 	k.Protocols.SetUnencryptedHTTP2(key.h2)
+	if key.h2 {
+		k.HTTP2 = &http.HTTP2Config{MaxReadFrameSize: maxFrame}
+	}
 	if key.idle > 0 {
 		k.IdleTimeout = key.idle
 	}

@@ -28,6 +28,10 @@ type stream struct {
 	// flushed is set once the response may be more than the server's buffer holds; only the handler uses it.
 	flushed bool
 	http3   bool
+	// connect: a 2xx makes a tunnel of it, which lasts as long as its two ends want,
+	// as one does that was taken over in HTTP/1.
+	connect bool
+	tunnel  bool // guarded by mu
 }
 
 // held is how much of a response the servers of HTTP/2 and HTTP/3 keep until the
@@ -44,7 +48,7 @@ type deadlines interface {
 }
 
 func serveStream(set *Settings, h http.Handler, w http.ResponseWriter, r *http.Request) {
-	s := &stream{ResponseWriter: w, set: set, start: time.Now(), http3: r.ProtoMajor == 3}
+	s := &stream{ResponseWriter: w, set: set, start: time.Now(), http3: r.ProtoMajor == 3, connect: r.Method == http.MethodConnect}
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = &streamBody{r.Body, s}
 	}
@@ -70,6 +74,11 @@ func (s *stream) begin() {
 func (s *stream) WriteHeader(status int) {
 	s.begin()
 	s.begun = s.begun || status >= 200
+	if s.connect && status >= 200 && status < 300 {
+		s.mu.Lock()
+		s.tunnel, s.reads, s.writes = true, time.Time{}, time.Time{}
+		s.mu.Unlock()
+	}
 	s.ResponseWriter.WriteHeader(status)
 }
 
@@ -133,7 +142,7 @@ func (s *stream) check() {
 
 func (s *stream) beginWrite() {
 	s.mu.Lock()
-	if !s.userWrit {
+	if !s.userWrit && !s.tunnel {
 		s.watch(&s.writes, s.set.write().deadline(time.Now(), s.start, s.nwritten))
 	}
 	s.mu.Unlock()
@@ -216,7 +225,7 @@ type streamBody struct {
 func (b *streamBody) Read(p []byte) (int, error) {
 	s := b.s
 	s.mu.Lock()
-	if !s.userRead && !s.done {
+	if !s.userRead && !s.done && !s.tunnel {
 		s.watch(&s.reads, s.set.read().deadline(time.Now(), s.start, s.nread))
 	}
 	s.mu.Unlock()

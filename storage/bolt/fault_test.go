@@ -258,13 +258,13 @@ func preflightPages(t *testing.T, path string) int {
 // is no obstacle.
 func TestCreateInterrupted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sluice.db")
-	if err := os.WriteFile(path+storage.TempPrefix+"new", []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(path+unfinished, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	m := storagetest.NewModel(mustOpen(t, path, options(t)))
 	m.MustCommit(t, storagetest.Put("a", 1))
 	m.CheckLoad(t)
-	if _, err := os.Stat(path + storage.TempPrefix + "new"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(path + unfinished); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the unfinished file is still there: %v", err)
 	}
 }

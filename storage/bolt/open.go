@@ -16,6 +16,9 @@ import (
 	"github.com/sluiceproxy/sluice/storage/internal/fsx"
 )
 
+// unfinished is what the name of a file has at its end while it is being made.
+const unfinished = ".tmp-new"
+
 // Options say how a store is opened. The zero value can read what is stored
 // as whole documents, and commit.
 type Options struct {
@@ -152,7 +155,7 @@ func (s *Store) open() error {
 // create makes an empty store under a temporary name and renames it, so that
 // a file of that name is complete whenever the process dies.
 func (s *Store) create() error {
-	temp := s.path + storage.TempPrefix + "new"
+	temp := s.path + unfinished
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}

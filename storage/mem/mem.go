@@ -1,6 +1,6 @@
-// Package mem keeps revisions and blobs in memory: the same contracts as the
-// stores on disk, for tests and for processes that are to leave nothing
-// behind. Nothing survives Close, and durable means until then.
+// Package mem keeps revisions in memory: the same contract as the store on disk,
+// for tests and for processes that are to leave nothing behind. Nothing survives
+// Close, and durable means until then.
 package mem
 
 import (

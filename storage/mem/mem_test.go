@@ -15,7 +15,3 @@ func TestStore(t *testing.T) {
 		},
 	})
 }
-
-func TestBlobs(t *testing.T) {
-	storagetest.Blobs(t, func(*testing.T) storage.Blobs { return NewBlobs(nil) })
-}

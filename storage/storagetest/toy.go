@@ -1,6 +1,6 @@
-// Package storagetest is the storage contracts as tests: a store or a blob
-// storage is finished when it passes Store or Blobs. It also has the small
-// document language that the suites speak.
+// Package storagetest is the contract of storage as a test: a store is finished
+// when it passes Store. It also has the small document language that the suite
+// speaks.
 package storagetest
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/sluiceproxy/sluice/storage"
 )
 
-// Replay is the storage.Replay of the suites. Their documents are JSON objects
+// Replay is the storage.Replay of the suite. Their documents are JSON objects
 // (nil is the null document); "PUT" sets the member named by the path, and
 // "DELETE" removes it, or with path "" everything.
 func Replay(document []byte, edits []storage.Edit) ([]byte, error) {
@@ -44,7 +44,7 @@ func Replay(document []byte, edits []storage.Edit) ([]byte, error) {
 	return json.Marshal(doc)
 }
 
-// Digest is the storage.Digest of the suites.
+// Digest is the storage.Digest of the suite.
 func Digest(document []byte) uint64 {
 	h := fnv.New64a()
 	h.Write(document)

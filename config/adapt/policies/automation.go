@@ -41,7 +41,7 @@ func (p *Automation) Clone() *Automation {
 func (p *Automation) Node() *config.Node {
 	m := map[string]*config.Node{}
 	if len(p.Subjects) > 0 {
-		m["subjects"] = texts(p.Subjects)
+		m["subjects"] = config.NewStrings(p.Subjects)
 	}
 	if len(p.Issuers) > 0 {
 		m["issuers"] = config.NewArray(p.Issuers)
@@ -130,11 +130,3 @@ func Public(name string, onDemand bool) bool {
 
 // Tailscale reports whether the name is one whose certificates Tailscale has.
 func Tailscale(name string) bool { return strings.HasSuffix(strings.ToLower(name), ".ts.net") }
-
-func texts(list []string) *config.Node {
-	nodes := make([]*config.Node, len(list))
-	for i, s := range list {
-		nodes[i] = config.NewString(s)
-	}
-	return config.NewArray(nodes)
-}

@@ -43,7 +43,7 @@ func (c *Connection) Node() *config.Node {
 		m[k] = v
 	}
 	if c.SNI != nil {
-		m["match"] = config.NewObject(map[string]*config.Node{"sni": texts(c.SNI)})
+		m["match"] = config.NewObject(map[string]*config.Node{"sni": config.NewStrings(c.SNI)})
 	}
 	return config.NewObject(m)
 }
@@ -153,7 +153,7 @@ func sameMatch(list []*Connection) ([]*Connection, error) {
 	}
 	for _, c := range out {
 		if c.tags != nil {
-			c.Fields[selection] = config.NewObject(map[string]*config.Node{anyTag: texts(c.tags.list)})
+			c.Fields[selection] = config.NewObject(map[string]*config.Node{anyTag: config.NewStrings(c.tags.list)})
 			c.tags = nil
 		}
 	}

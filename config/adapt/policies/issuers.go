@@ -119,7 +119,7 @@ func (a *ACME) Complete(n *config.Node) *config.Node {
 		fill(number(int64(a.TLSALPNPort)), "challenges", "tls-alpn", "alternate_port")
 		fill(text(a.BindHost), "challenges", "bind_host")
 	} else if len(a.Resolvers) > 0 && (a.DNS || dns.Get("provider") != nil) {
-		fill(texts(a.Resolvers), "challenges", "dns", "resolvers")
+		fill(config.NewStrings(a.Resolvers), "challenges", "dns", "resolvers")
 	}
 	fill(number(a.CertificateLifetime), "certificate_lifetime")
 	return n
@@ -137,7 +137,7 @@ func (a *ACME) addRoot(n *config.Node) *config.Node {
 		}
 		list = append(list, e.Str())
 	}
-	return With(n, texts(append(list, a.CARoot)), "trusted_roots_pem_files")
+	return With(n, config.NewStrings(append(list, a.CARoot)), "trusted_roots_pem_files")
 }
 
 func text(s string) *config.Node {

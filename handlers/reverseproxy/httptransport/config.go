@@ -15,7 +15,7 @@ import (
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
-// Config is the config of the transport http: HTTP/1.1 or HTTP/2, with TLS or in clear text. Handlers with equal settings
+// Config is the config of the transport http: HTTP/1.1 or HTTP/2, with TLS or in clear text, or HTTP/3. Handlers with equal settings
 // share their connections, and an edit that leaves the settings as they are leaves the connections open.
 type Config struct {
 	// Resolver is who is asked for the addresses of upstreams. Default: the system. Nothing is remembered: a name is looked
@@ -40,7 +40,8 @@ type Config struct {
 	// NetworkProxy is the forward proxy between sluice and the upstreams. Default: what HTTP_PROXY, HTTPS_PROXY and NO_PROXY in
 	// the environment of the process say.
 	NetworkProxy module.Ref[networkproxy.Proxy] `json:"network_proxy" module:"caddy.network_proxy" inline:"from"`
-	// DialTimeout bounds the making of a connection, name resolution included. Default: 3s.
+	// DialTimeout bounds the making of a connection, name resolution included; over HTTP/3 the time until the upstream answers
+	// for the first time. Default: 3s.
 	DialTimeout module.Duration `json:"dial_timeout"`
 	// DialFallbackDelay is the head start that IPv6 has over IPv4; negative turns the race off. Default: 300ms.
 	DialFallbackDelay module.Duration `json:"dial_fallback_delay"`
@@ -59,9 +60,10 @@ type Config struct {
 	ReadTimeout module.Duration `json:"read_timeout" check:"min=0"`
 	// WriteTimeout bounds each single write to a TCP connection. Default: 0, none.
 	WriteTimeout module.Duration `json:"write_timeout" check:"min=0"`
-	// Versions is the HTTP versions to speak: 1.1, 2, h2c. With TLS the two sides agree on 2 in the handshake. In clear text 2
+	// Versions is the HTTP versions to speak: 1.1, 2, h2c, or 3 alone. With TLS the two sides agree on 2 in the handshake. In clear text 2
 	// needs prior knowledge, so it is used only with h2c, and then always; a WebSocket runs over HTTP/2 then if the upstream
-	// can do that (RFC 8441), else over 1.1 if that is in the list, and fails otherwise. Default: 1.1 and 2.
+	// can do that (RFC 8441), else over 1.1 if that is in the list, and fails otherwise. 3 needs tls, there is no other version to fall back to, and what is
+	// about TCP has no meaning: proxy_protocol, network_proxy, read_timeout, write_timeout, unix sockets. Default: 1.1 and 2.
 	Versions []string `json:"versions"`
 	// LocalAddress is the address to connect from, as [network/]host[:port]. Default: the system's choice.
 	LocalAddress string `json:"local_address"`
@@ -99,6 +101,7 @@ func Spec() module.Spec {
 		module.Examples(
 			module.Example{Title: "Give up sooner.", JSON: `{"protocol":"http","dial_timeout":"1s","response_header_timeout":"30s"}`},
 			module.Example{Title: "Speak HTTP/2 without TLS, as gRPC servers do.", JSON: `{"protocol":"http","versions":["h2c"]}`},
+			module.Example{Title: "Speak HTTP/3.", JSON: `{"protocol":"http","versions":["3"],"tls":{}}`},
 			module.Example{Title: "Speak TLS, and take a server for the name that its certificate has.", JSON: `{"protocol":"http","tls":{"server_name":"app.internal"}}`},
 			module.Example{Title: "Tell the upstream who the client is, below HTTP.", JSON: `{"protocol":"http","proxy_protocol":"v2"}`},
 		),
@@ -118,6 +121,10 @@ func compile(env *module.Env, c *Config) (upstream.Transport, error) {
 	}
 	if len(problems) > 0 {
 		return nil, problems
+	}
+	c.warn(env)
+	if t.options.HTTP3 { // what does nothing makes no difference either
+		t.proxy, t.options.ProxyProtocol, t.options.ReadTimeout, t.options.WriteTimeout = nil, 0, 0, 0
 	}
 	t.own(env)
 	return t, nil
@@ -167,13 +174,39 @@ func (c *Config) readVersions(o *upstream.HTTPOptions) (problems schema.Problems
 		case "h2c":
 			two, o.H2C = true, true
 		case "3":
-			problems = append(problems, module.Problem(at, "version 3 is not supported yet; it comes with a later version of sluice")...)
+			if o.HTTP3 = true; len(c.Versions) > 1 {
+				problems = append(problems, module.Problem(at, "version 3 stands alone: an upstream is spoken to over QUIC or over TCP; use a handler with other versions for the others")...)
+			}
 		default:
 			problems = append(problems, module.Problem(at, fmt.Sprintf("unknown version %q; the versions are 1.1, 2, h2c and 3", v))...)
 		}
 	}
+	if o.HTTP3 {
+		return problems
+	}
 	o.HTTP1Only, o.HTTP2Only = !two, !one
 	return problems
+}
+
+// warn tells of what does nothing over HTTP/3.
+func (c *Config) warn(env *module.Env) {
+	if !slices.Contains(c.Versions, "3") {
+		return
+	}
+	if c.TLS == nil {
+		env.Warn("/versions", "HTTP/3 needs TLS, so all requests fail; set tls, {} is enough")
+	}
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"proxy_protocol", c.ProxyProtocol != ""}, {"network_proxy", c.NetworkProxy.Set()}, {"forward_proxy_url", c.ForwardProxyURL != ""},
+		{"read_timeout", c.ReadTimeout != 0}, {"write_timeout", c.WriteTimeout != 0},
+	} {
+		if f.set {
+			env.Warn("/"+f.name, f.name+" does nothing: it is about TCP, and HTTP/3 does not use it")
+		}
+	}
 }
 
 func (c *Config) readResolver(o *upstream.HTTPOptions) (problems schema.Problems) {

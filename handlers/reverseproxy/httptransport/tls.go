@@ -14,6 +14,9 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/trust"
+	"github.com/sluiceproxy/sluice/upstream"
+
+	"github.com/caddyserver/certmagic"
 )
 
 // TLS is how TLS is spoken to upstreams.
@@ -29,8 +32,11 @@ type TLS struct {
 	ClientCertificateFile string `json:"client_certificate_file"`
 	// ClientCertificateKeyFile is a PEM file with the key of that.
 	ClientCertificateKeyFile string `json:"client_certificate_key_file"`
-	// ClientCertificateAutomate is not supported yet.
-	ClientCertificateAutomate Later `json:"client_certificate_automate"`
+	// ClientCertificateAutomate is a name whose certificate is shown to upstreams that ask for one. The app tls obtains and renews
+	// it as those of servers, by the policy that it has for the name; a new one is shown on new connections. As long as there is
+	// none, or none that the upstream accepts, connections fail that ask for one. Placeholders such as {env.NAME} are replaced.
+	// Default: none.
+	ClientCertificateAutomate string `json:"client_certificate_automate"`
 	// InsecureSkipVerify takes any certificate, so that the upstream may be anybody. Default: false.
 	InsecureSkipVerify bool `json:"insecure_skip_verify"`
 	// HandshakeTimeout bounds the handshake; after it the answer is 504. Default: 0, none.
@@ -55,7 +61,6 @@ func (c *TLS) read(env *module.Env, t *transport) schema.Problems {
 	o.HandshakeTimeout = time.Duration(c.HandshakeTimeout)
 	problems := c.readRoots(env, t)
 	problems = append(problems, c.readCertificate(env, t)...)
-	problems = append(problems, refuse(refusal{"client_certificate_automate", c.ClientCertificateAutomate, "name the files of a certificate with client_certificate_file and client_certificate_key_file"})...)
 	var err error
 	if o.Renegotiation, err = trust.ParseRenegotiation(c.Renegotiation); err != nil {
 		problems = append(problems, module.Problem("/renegotiation", err.Error())...)
@@ -98,6 +103,8 @@ func (c *TLS) readRoots(env *module.Env, t *transport) schema.Problems {
 // readCertificate reads the certificate that is shown to upstreams.
 func (c *TLS) readCertificate(env *module.Env, t *transport) schema.Problems {
 	switch {
+	case c.ClientCertificateAutomate != "":
+		return c.readManaged(env, t)
 	case c.ClientCertificateFile == "" && c.ClientCertificateKeyFile == "":
 		return nil
 	case c.ClientCertificateFile == "":
@@ -123,6 +130,23 @@ func (c *TLS) readCertificate(env *module.Env, t *transport) schema.Problems {
 		sum.Write(one[:])
 	}
 	t.options.TLS.Certificate, t.options.TLS.CertificateKey = &pair, hex.EncodeToString(sum.Sum(nil))
+	return nil
+}
+
+// readManaged reads the name of a certificate that is managed.
+func (c *TLS) readManaged(env *module.Env, t *transport) schema.Problems {
+	const at = "/client_certificate_automate"
+	if c.ClientCertificateFile != "" || c.ClientCertificateKeyFile != "" {
+		return module.Problem(at, "client_certificate_automate and client_certificate_file are two certificates for one purpose; give one of them")
+	}
+	name, err := env.ExpandStrict(c.ClientCertificateAutomate)
+	if err != nil {
+		return module.Problem(at, err.Error())
+	}
+	if name = strings.ToLower(name); !certmagic.SubjectQualifiesForCert(name) {
+		return schema.Problems{{Pointer: at, Found: name, Message: fmt.Sprintf("no certificate can be for %q; want a host name or an IP address", name)}}
+	}
+	t.options.TLS.Managed, t.options.TLS.Certificates = name, module.Service[upstream.ClientCertificates](env)
 	return nil
 }
 

@@ -49,10 +49,11 @@ func readForwardProxyURL(c *reading, _ *caddyfile.Dispenser, args []caddyfile.To
 	return err
 }
 
-// readClientAuth reads the files of a certificate and its key. One argument would be the name of one that is managed.
+// readClientAuth reads the files of a certificate and its key, or the name of one that is managed.
 func readClientAuth(c *reading, _ *caddyfile.Dispenser, args []caddyfile.Token) error {
 	if len(args) == 1 {
-		return args[0].Errf("'tls_client_auth' with the name of a managed certificate is not supported yet; give the files of a certificate and of its key")
+		c.tls().ClientCertificateAutomate = args[0].Text
+		return nil
 	}
 	c.tls().ClientCertificateFile, c.tls().ClientCertificateKeyFile = args[0].Text, args[1].Text
 	return nil

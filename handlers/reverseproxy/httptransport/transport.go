@@ -36,6 +36,32 @@ func (t *transport) own(env *module.Env) {
 	t.registry = module.Service[*upstream.Transports](env)
 	t.routed = t.serverName != nil || t.proxy != nil || t.options.ProxyProtocol != 0
 	env.Own(module.Acquired(t.acquire, t.release))
+	if o := t.options.TLS; o.Managed != "" {
+		env.Own(&need{from: o.Certificates, name: o.Managed})
+	}
+}
+
+// need is the use of a certificate that is managed.
+type need struct {
+	from    upstream.ClientCertificates
+	name    string
+	started bool
+}
+
+// Prepare implements [module.Resource]. What a document needs that is refused is not looked after.
+func (*need) Prepare() error { return nil }
+
+// Start implements [module.Resource].
+func (n *need) Start() {
+	n.started = true
+	n.from.Need(n.name)
+}
+
+// Close implements [module.Resource].
+func (n *need) Close() {
+	if n.started {
+		n.from.Unneed(n.name)
+	}
 }
 
 // acquire takes the shared transport. The trust pool below this module is prepared by then.

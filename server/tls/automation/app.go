@@ -6,14 +6,13 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/caddyserver/certmagic"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/tls/automation/loaders"
 	"github.com/sluiceproxy/sluice/server/tls/automation/permission"
+	"github.com/sluiceproxy/sluice/server/tls/automation/publishers"
 	"github.com/sluiceproxy/sluice/server/tls/dnsproviders"
 	"github.com/sluiceproxy/sluice/server/tls/handshake"
 	"github.com/sluiceproxy/sluice/server/tls/issuance"
@@ -43,6 +42,8 @@ type App struct {
 	resolvers  []string
 	tickets    *handshake.SessionTickets
 	ech        []string // public names
+
+	publications []publication
 }
 
 // options is what applies to the whole process. It is comparable.
@@ -95,7 +96,7 @@ func compileApp(env *module.Env, c *Config) (*App, error) {
 		}
 	}
 	problems := a.readAutomation(env, c.Automation)
-	problems = append(problems, a.readECH(c.EncryptedClientHello)...)
+	problems = append(problems, a.readECH(c.EncryptedClientHello, publishers.Defaults{DNS: publishers.ProviderOf(c.DNS), Resolvers: c.Resolvers})...)
 	if len(problems) > 0 {
 		return nil, problems
 	}
@@ -131,11 +132,7 @@ func (a *App) readAutomation(env *module.Env, c *Automation) (problems schema.Pr
 		for j, issuer := range p.Value().issuers {
 			if _, err := issuer.With(issuance.Defaults{DNS: a.dns, Resolvers: a.resolvers}); err != nil {
 				at := "/automation/policies/" + strconv.Itoa(i) + "/issuers/" + strconv.Itoa(j)
-				var more schema.Problems
-				if !errors.As(err, &more) {
-					more = module.Problem("", err.Error())
-				}
-				problems = append(problems, more.Under(at)...)
+				problems = append(problems, problemsOf(err).Under(at)...)
 			}
 		}
 	}
@@ -157,30 +154,6 @@ func (a *App) readAsk(env *module.Env, d *OnDemand) schema.Problems {
 		}
 	}
 	return module.Problem(at, err.Error())
-}
-
-func (a *App) readECH(c *EncryptedClientHello) (problems schema.Problems) {
-	if c == nil {
-		return nil
-	}
-	for i, e := range c.Configs {
-		at := "/encrypted_client_hello/configs/" + strconv.Itoa(i) + "/public_name"
-		if n := len(e.PublicName); n < 1 || n > 255 {
-			problems = append(problems, module.Problem(at, "public name length ("+strconv.Itoa(n)+") must be in the range 1-255")...)
-			continue
-		}
-		name := normal(e.PublicName)
-		if !certmagic.SubjectQualifiesForCert(name) || isIP(name) || strings.Contains(name, "*") {
-			problems = append(problems, schema.Problem{Pointer: at, Found: name, Message: "the public name has to be a host name, without wildcards, since it gets a certificate"})
-			continue
-		}
-		if slices.Contains(a.ech, name) {
-			problems = append(problems, schema.Problem{Pointer: at, Found: name, Message: "this public name has a config already; one name has one"})
-			continue
-		}
-		a.ech = append(a.ech, name)
-	}
-	return problems
 }
 
 // storageTimeout bounds the reading of certificates from the storage.
@@ -209,6 +182,10 @@ func (a *App) Prepare() error {
 
 // Start makes the app the one that counts.
 func (a *App) Start() { a.manager.Use(a) }
+
+// Leave takes the app back at the swap to a document that has it no more, unless another has taken its place: managed
+// names that it has listed are let go, loaded certificates are unloaded, and names have what applies without an app.
+func (a *App) Leave() { a.manager.release(a) }
 
 // Close takes the app back, unless another has taken its place.
 func (a *App) Close() { a.manager.release(a) }

@@ -37,7 +37,7 @@ func TestRulesOfPolicies(t *testing.T) {
 		{"outer name long", `{"encrypted_client_hello":{"configs":[{"public_name":"` + strings.Repeat("a", 256) + `"}]}}`, "/encrypted_client_hello/configs/0/public_name", "public name length (256) must be in the range 1-255"},
 		{"outer name twice", `{"encrypted_client_hello":{"configs":[{"public_name":"a.test"},{"public_name":"A.test"}]}}`, "/encrypted_client_hello/configs/1/public_name", "has a config already"},
 		{"outer wildcard", `{"encrypted_client_hello":{"configs":[{"public_name":"*.a.test"}]}}`, "/encrypted_client_hello/configs/0/public_name", "host name"},
-		{"publication", `{"encrypted_client_hello":{"publication":[]}}`, "/encrypted_client_hello/publication", "publication"},
+		{"publication of nobody", `{"encrypted_client_hello":{"configs":[{"public_name":"a.test"}],"publication":[{}]}}`, "/encrypted_client_hello/publication/0", "no DNS provider"},
 		{"name to manage", `{"certificates":{"automate":["ok.test","(no)"]}}`, "/certificates/automate/1", "cannot be the name"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/server/tls/automation/loaders"
 	"github.com/sluiceproxy/sluice/server/tls/automation/permission"
+	"github.com/sluiceproxy/sluice/server/tls/automation/publishers"
 	"github.com/sluiceproxy/sluice/server/tls/dnsproviders"
 	"github.com/sluiceproxy/sluice/server/tls/handshake"
 )
@@ -107,8 +108,21 @@ type Cache struct {
 type EncryptedClientHello struct {
 	// Configs is the outer names, each with keys that are renewed every 30 days.
 	Configs []ECHConfig `json:"configs"`
-	// Publication of the keys over DNS comes with a later version; until then they have to be published by other means.
-	Publication module.Later `json:"publication"`
+	// Publication is how clients learn of the keys. Default: all of them are published for all domains with the provider of
+	// the field dns; if there is none, they have to be published by other means. An empty list publishes nothing.
+	Publication []ECHPublication `json:"publication"`
+}
+
+// ECHPublication is keys that clients of some domains are to use. It is done once for each domain and each renewal of the
+// keys; what fails is tried again.
+type ECHPublication struct {
+	// Configs is the public names whose keys are published. Default: all.
+	Configs []string `json:"configs"`
+	// Domains is the domains whose clients learn of them. Default: all that servers handle with TLS, but for internal names
+	// and IP addresses.
+	Domains []string `json:"domains"`
+	// Publishers is by what means they are published. Default: dns, with the provider of the field dns.
+	Publishers map[string]module.Ref[publishers.Publisher] `json:"publishers" module:"tls.ech.publishers" keyed:"true"`
 }
 
 // ECHConfig is one outer name.

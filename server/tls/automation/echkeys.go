@@ -34,6 +34,7 @@ func (e *echKeys) use(m *Manager, names []string) {
 	switch {
 	case len(names) == 0:
 		e.keys.Store(nil)
+		m.publishing.rotated(nil)
 	case !same:
 		m.running.Go(func() { e.rotate(m) })
 	}
@@ -67,5 +68,6 @@ func (e *echKeys) rotate(m *Manager) {
 	if len(configs) > 0 && slices.Equal(names, e.current()) {
 		keys := ech.Keys(configs)
 		e.keys.Store(&keys)
+		m.publishing.rotated(configs)
 	}
 }

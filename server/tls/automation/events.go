@@ -30,7 +30,10 @@ type table struct {
 }
 
 // other is a name that is not managed.
-type other struct{ fault fault }
+type other struct {
+	fault fault
+	view  view
+}
 
 // maxOthers bounds what strangers can make the table remember.
 const maxOthers = 10_000
@@ -66,11 +69,11 @@ func (m *Manager) onEvent(ctx context.Context, event string, data map[string]any
 	switch event {
 	case "cached_managed_cert":
 		if names, _ := data["sans"].([]string); len(names) > 0 {
-			m.clear(names[0])
+			m.forget(names[0], false)
 		}
 	case "cert_obtained":
 		if name, _ := data["identifier"].(string); name != "" {
-			m.clear(name)
+			m.forget(name, true)
 		}
 	case "cert_failed":
 		name, _ := data["identifier"].(string)
@@ -97,10 +100,16 @@ func (m *Manager) onEvent(ctx context.Context, event string, data map[string]any
 
 var errRevoked = errors.New("the certificate has been revoked; another is asked for")
 
-func (m *Manager) clear(name string) {
+// forget has the cache asked anew for what it has of a name, and forgets what went wrong if that is over.
+func (m *Manager) forget(name string, over bool) {
 	m.tableMu.Lock()
 	defer m.tableMu.Unlock()
-	*m.table.faultOf(name) = fault{}
+	f := m.table.faultOf(name)
+	v := m.table.viewOf(name)
+	v.forget()
+	if over { // the new certificate comes into the cache after this
+		*f, v.unsure = fault{}, time.Now().Add(viewUnsure)
+	}
 }
 
 // note notes a failure, after which others may have their first attempt.

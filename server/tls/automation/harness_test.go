@@ -31,6 +31,8 @@ import (
 	"github.com/sluiceproxy/sluice/server/tls/automation/loaders"
 	"github.com/sluiceproxy/sluice/server/tls/automation/managers"
 	"github.com/sluiceproxy/sluice/server/tls/automation/permission"
+	"github.com/sluiceproxy/sluice/server/tls/automation/publishers"
+	"github.com/sluiceproxy/sluice/server/tls/dnsproviders"
 	"github.com/sluiceproxy/sluice/server/tls/issuance"
 	"go.uber.org/zap"
 
@@ -318,6 +320,7 @@ func newRig(t testing.TB, storage certmagic.Storage, o ...func(*Options)) *rig {
 	}
 	specs := append(Specs(), loaders.Specs()...)
 	specs = append(specs, managers.Specs()...)
+	specs = append(append(specs, publishers.Specs()...), dnsproviders.Specs()...)
 	specs = append(specs, permission.Spec(), issuer("acme", r.public), issuer("internal", r.own), issuer("other", r.other),
 		module.New("tls.issuance.picky", "Needs a provider.", nil, func(*module.Env, *struct{}) (Issuer, error) { return picky{r.other}, nil }),
 		module.New("caddy.storage.second", "Another.", nil, func(*module.Env, *struct{}) (certmagic.Storage, error) { return r.second, nil }))

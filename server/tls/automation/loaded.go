@@ -25,6 +25,7 @@ type loaded struct {
 type entry struct {
 	certificate loaders.Certificate
 	hash        string
+	seen        seen
 }
 
 func (l *loaded) init() { l.list, l.hashes = map[digest]*entry{}, map[string]struct{}{} }
@@ -91,6 +92,7 @@ func (l *loaded) restore(m *Manager, name string) {
 	n := m.table.managed[name]
 	m.tableMu.RUnlock()
 	if n != nil && len(m.cached(name)) == 0 {
+		m.lookAgain(name)
 		m.start(n, n.binding)
 	}
 }
@@ -116,7 +118,7 @@ func (l *loaded) add(m *Manager, s *state, d digest, c loaders.Certificate) {
 		m.log.Error("a loaded certificate cannot be used", zap.Strings("names", loaders.Names(c.TLS.Leaf)), zap.Error(err))
 		return
 	}
-	e := &entry{certificate: c, hash: hash}
+	e := &entry{c, hash, seenOf(loaders.Names(c.TLS.Leaf), c.TLS.Leaf)}
 	l.mu.Lock()
 	l.list[d], l.hashes[hash] = e, struct{}{}
 	l.mu.Unlock()

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -449,5 +450,9 @@ func TestCapacity(t *testing.T) {
 	}
 	if r.public.total() != 8 {
 		t.Errorf("%d certificates were issued, want 8", r.public.total())
+	}
+	list := r.m.Certificates() // they are told of although they are not in memory
+	if len(list) != 8 || slices.ContainsFunc(list, func(c CertificateStatus) bool { return c.Renewal != RenewalValid || c.NotAfter == nil }) {
+		t.Errorf("%+v", list)
 	}
 }

@@ -55,7 +55,10 @@ func (m *Manager) maintain() {
 			}
 			clean.Reset(o.clean)
 		case <-ech.C:
-			m.running.Go(func() { m.ech.rotate(m) })
+			m.running.Go(func() {
+				m.ech.rotate(m)
+				m.publishing.recheck()
+			})
 		}
 	}
 }

@@ -25,7 +25,7 @@ type Bus interface {
 	Wanted(origin, name string) bool
 }
 
-// Options is what a Manager needs. All but Metrics and Events are required.
+// Options is what a Manager needs. All but Metrics, Events and Challenges are required.
 type Options struct {
 	// Storage is the storage of the current document.
 	Storage certmagic.Storage
@@ -38,6 +38,10 @@ type Options struct {
 	Internal Issuer
 	// Metrics is where metrics are made.
 	Metrics *metrics.Registry
+	// Challenges is told of all configs whose challenges others, with whom a storage is shared, may have begun.
+	Challenges interface {
+		Use(configs []*certmagic.Config)
+	}
 }
 
 // Manager is the certificates of the process. It is safe for concurrent use.
@@ -48,10 +52,12 @@ type Manager struct {
 	events   Bus
 	public   []Issuer
 	internal Issuer
-	ctx      context.Context
-	cancel   context.CancelFunc
-	running  sync.WaitGroup
-	failures *metrics.Counters
+	// challenges is nil if nobody wants to know.
+	challenges interface{ Use([]*certmagic.Config) }
+	ctx        context.Context
+	cancel     context.CancelFunc
+	running    sync.WaitGroup
+	failures   *metrics.Counters
 
 	// mu makes changes wait for each other. It may be held while the cache is asked.
 	mu                  sync.Mutex
@@ -74,12 +80,15 @@ type Manager struct {
 	queue  queue
 	wake   chan struct{} // for the loop of maintenance
 	ech    echKeys
+
+	publishing publishing
 }
 
 // New makes the certificates of a process. Nothing runs until there is an app or a name.
 func New(o Options) *Manager {
 	m := &Manager{
 		storage: o.Storage, log: o.Log, events: o.Events, public: o.Public, internal: o.Internal, wake: make(chan struct{}, 1),
+		challenges: o.Challenges,
 	}
 	m.refusals = o.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(c, time.Second, 10, 0)
@@ -90,6 +99,7 @@ func New(o Options) *Manager {
 	m.lingering.init()
 	m.loaded.init()
 	m.queue.init(m)
+	m.publishing.init(m)
 	m.register(o.Metrics)
 	return m
 }
@@ -131,6 +141,9 @@ func (m *Manager) use(app *App) {
 	m.prepareCache(app.options)
 	s := m.newState(app, old)
 	m.current.Store(s)
+	if m.challenges != nil && (old == nil || !slices.Equal(s.configs(), old.configs())) {
+		m.challenges.Use(s.configs())
+	}
 	m.loaded.use(m, s, app.loaded)
 	var before []string
 	if old != nil {
@@ -142,6 +155,7 @@ func (m *Manager) use(app *App) {
 	}
 	m.rebind(s)
 	m.ech.use(m, app.ech)
+	m.publishing.use(app.publications)
 	select {
 	case m.wake <- struct{}{}:
 	default:

@@ -17,17 +17,19 @@ const (
 	listedName origin = 1 << iota // by the app, whatever else covers it
 	servedName                    // by a server
 	alwaysName                    // by a server, although a loaded certificate covers it
+	neededName                    // by a client of this process, which shows it to servers
 )
 
 // names is the names that somebody wants, with why. The Manager's lock guards it.
 type names struct {
 	wanted   map[string]origin
+	needed   map[string]int                 // how often, see [Manager.Need]
 	byParent map[string]map[string]struct{} // served names by what stands after their first label
 	wild     map[pattern]string             // the managed wildcards
 }
 
 func (n *names) init() {
-	n.wanted, n.byParent, n.wild = map[string]origin{}, map[string]map[string]struct{}{}, map[pattern]string{}
+	n.wanted, n.needed, n.byParent, n.wild = map[string]origin{}, map[string]int{}, map[string]map[string]struct{}{}, map[pattern]string{}
 }
 
 // managed is one name that is managed. The Manager's tableMu guards it, but for what never changes.
@@ -37,6 +39,7 @@ type managed struct {
 	// ready says that the certificate is there, waiting that nobody works on it until a client asks.
 	ready, waiting bool
 	fault          fault
+	view           view
 	// cancel ends the work in progress; each piece of work has a number.
 	cancel context.CancelFunc
 	work   uint64
@@ -111,7 +114,7 @@ func (m *Manager) want(added, removed []string, o origin) {
 
 // set changes the reasons for a name.
 func (n *names) set(name string, o origin) {
-	const served = servedName | alwaysName
+	const served = servedName | alwaysName | neededName
 	before := n.wanted[name]
 	if o == 0 {
 		delete(n.wanted, name)

@@ -116,6 +116,15 @@ func (m *Manager) newState(app *App, old *state) *state {
 	return s
 }
 
+// configs is the configs of all policies.
+func (s *state) configs() []*certmagic.Config {
+	list := make([]*certmagic.Config, 0, len(s.list)+3)
+	for _, b := range append(slices.Clone(s.list), s.base, s.internal, s.tails) {
+		list = append(list, b.config)
+	}
+	return list
+}
+
 // bind makes the config of a policy.
 func (m *Manager) bind(context *surroundings, p *Policy, k kind) *binding {
 	b := &binding{policy: p, kind: k, context: *context}

@@ -2,14 +2,11 @@ package automation
 
 import (
 	"cmp"
-	"crypto/x509"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 	"github.com/sluiceproxy/sluice/internal/metrics"
-	"github.com/sluiceproxy/sluice/server/tls/automation/loaders"
 )
 
 // Where certificates come from.
@@ -57,104 +54,100 @@ type CertificateStatus struct {
 
 // Certificates lists all certificates, and the names that still have none, by their first name.
 func (m *Manager) Certificates() []CertificateStatus {
-	s := m.state()
-	var out []CertificateStatus
-	for _, e := range m.loaded.entries() {
-		c := CertificateStatus{Source: SourceLoaded, Renewal: RenewalNone, Names: loaders.Names(e.certificate.TLS.Leaf), Tags: e.certificate.Tags}
-		c.describe(e.certificate.TLS.Leaf)
-		out = append(out, c)
+	var list []CertificateStatus
+	m.describe(func(c *CertificateStatus) { list = append(list, *c) })
+	order := make([]*CertificateStatus, len(list))
+	for i := range list {
+		order[i] = &list[i]
 	}
-	for _, k := range m.known() {
-		out = append(out, m.statusOf(s, k)...)
-	}
-	slices.SortFunc(out, func(a, b CertificateStatus) int {
+	slices.SortFunc(order, func(a, b *CertificateStatus) int {
 		if n := cmp.Compare(a.Names[0], b.Names[0]); n != 0 {
 			return n
 		}
 		return cmp.Compare(a.Source, b.Source)
 	})
-	return out
-}
-
-// known is a copy of what the table has of a name.
-type knownName struct {
-	name    string
-	source  string
-	binding *binding // nil for what policies say
-	waiting bool
-	fault   fault
-}
-
-func (m *Manager) known() []knownName {
-	m.tableMu.RLock()
-	defer m.tableMu.RUnlock()
-	out := make([]knownName, 0, len(m.table.managed)+len(m.table.others))
-	for name, n := range m.table.managed {
-		out = append(out, knownName{name, SourceManaged, n.binding, n.waiting, n.fault})
-	}
-	for name, o := range m.table.others {
-		out = append(out, knownName{name, SourceOnDemand, nil, false, o.fault})
+	out := make([]CertificateStatus, len(list))
+	for i, c := range order {
+		out[i] = *c
 	}
 	return out
 }
 
-// statusOf describes the certificates of a name. There may be two for a moment.
-func (m *Manager) statusOf(s *state, k knownName) (out []CertificateStatus) {
-	b := k.binding
+// describe tells of all certificates, in no order. What is given is valid until tell returns, but for what it points to.
+func (m *Manager) describe(tell func(*CertificateStatus)) {
+	s, now := m.state(), time.Now()
+	var c CertificateStatus
+	for _, e := range m.loaded.entries() {
+		c = CertificateStatus{Source: SourceLoaded, Renewal: RenewalNone, Tags: e.certificate.Tags}
+		c.see(&e.seen)
+		tell(&c)
+	}
+	names := m.known(now)
+	m.look(names, now)
+	for i := range names {
+		g := &names[i]
+		if len(g.list) == 0 {
+			if c = g.without(); c.Renewal != "" {
+				tell(&c)
+			}
+		}
+		for k := range g.list { // there may be two for a moment
+			c = g.with(s, &g.list[k], now)
+			tell(&c)
+		}
+	}
+}
+
+// status is what goes for all certificates of a name.
+func (g *glance) status() CertificateStatus {
+	c := CertificateStatus{Source: g.source}
+	if f := &g.fault; f.text != "" {
+		c.LastError, c.LastErrorAt, c.NextTry, c.Attempts = f.text, &f.at, &f.next, f.attempts
+	}
+	return c
+}
+
+// with describes a certificate of a name.
+func (g *glance) with(s *state, cert *seen, now time.Time) CertificateStatus {
+	b := g.binding
 	if b == nil {
-		b = s.lookup(k.name)
+		b = s.lookup(g.name)
 	}
-	base := CertificateStatus{Names: []string{k.name}, Source: k.source}
-	if f := k.fault; f.text != "" {
-		base.LastError, base.LastErrorAt, base.NextTry, base.Attempts = f.text, &f.at, &f.next, f.attempts
-	}
-	for _, cert := range m.cached(k.name) {
-		c := base
-		c.Names, c.Renewal = cert.Names, RenewalValid
-		c.describe(cert.Leaf)
-		if due(b.config, cert, s.app.options.renew) {
-			c.Renewal = RenewalDue
-		}
-		if c.LastError != "" {
-			c.Renewal = RenewalFailed
-		}
-		out = append(out, c)
-	}
-	if len(out) > 0 {
-		return out
-	}
-	switch {
-	case k.waiting:
-		base.Renewal = RenewalWaiting
-	case base.LastError != "":
-		base.Renewal = RenewalFailed
-	case k.source == SourceOnDemand:
-		return nil // it was pushed out of the cache
-	default:
-		base.Renewal = RenewalObtaining
-	}
-	return []CertificateStatus{base}
-}
-
-// due reports whether it is time to renew a certificate. certmagic's own answer writes to the log.
-func due(c *certmagic.Config, cert certmagic.Certificate, interval time.Duration) bool {
-	ratio := c.RenewalWindowRatio
+	ratio := b.config.RenewalWindowRatio
 	if ratio == 0 {
 		ratio = certmagic.DefaultRenewalWindowRatio
 	}
-	left := time.Until(cert.Leaf.NotAfter)
-	return left < time.Duration(float64(cert.Lifetime())*ratio) || left < 5*interval
+	c := g.status()
+	c.see(cert)
+	c.Renewal = RenewalValid
+	if cert.due(ratio, s.app.options.renew, now) {
+		c.Renewal = RenewalDue
+	}
+	if c.LastError != "" {
+		c.Renewal = RenewalFailed
+	}
+	return c
 }
 
-func (c *CertificateStatus) describe(leaf *x509.Certificate) {
-	c.Issuer = leaf.Issuer.CommonName
-	if c.Issuer == "" {
-		c.Issuer = strings.Join(leaf.Issuer.Organization, ", ")
+// without describes a name that has no certificate, if that is worth telling.
+func (g *glance) without() CertificateStatus {
+	c := g.status()
+	switch {
+	case g.waiting:
+		c.Renewal = RenewalWaiting
+	case c.LastError != "":
+		c.Renewal = RenewalFailed
+	case g.source == SourceOnDemand:
+		return CertificateStatus{} // it was pushed out of the cache
+	default:
+		c.Renewal = RenewalObtaining
 	}
-	if leaf.SerialNumber != nil {
-		c.Serial = leaf.SerialNumber.Text(16)
-	}
-	c.NotBefore, c.NotAfter = &leaf.NotBefore, &leaf.NotAfter
+	c.Names = []string{g.name}
+	return c
+}
+
+func (c *CertificateStatus) see(s *seen) {
+	c.Names, c.Issuer, c.Serial, c.NotBefore, c.NotAfter = s.names, s.issuer, s.serial, &s.from, &s.to
 }
 
 // register makes the metrics.
@@ -164,28 +157,34 @@ func (m *Manager) register(r *metrics.Registry) {
 	}
 	m.failures = r.Counters(metrics.Opts{
 		Subsystem: "tls", Name: "certificate_failures_total", Labels: []string{"operation"},
-		Help: "Failed attempts to load, obtain or renew a certificate, and certificates found to be revoked.",
+		Help: "Failed attempts to load, obtain or renew a certificate, or to publish Encrypted ClientHello, and certificates found to be revoked.",
 	})
 	r.GaugesFunc(metrics.Opts{
 		Subsystem: "tls", Name: "certificate_not_after_timestamp_seconds", Labels: []string{"name", "source"},
 		Help: "When the certificate in use expires, in seconds since 1970.",
 	}, func(emit func(float64, ...string)) {
-		for _, c := range m.Certificates() {
+		m.describe(func(c *CertificateStatus) {
 			if c.NotAfter != nil {
 				emit(float64(c.NotAfter.Unix()), c.Names[0], c.Source)
 			}
-		}
+		})
 	})
 	r.GaugesFunc(metrics.Opts{
 		Subsystem: "tls", Name: "certificates", Labels: []string{"source", "renewal"},
 		Help: "Certificates, and names that still have none, by where they come from and the state of their renewal.",
 	}, func(emit func(float64, ...string)) {
 		count := map[[2]string]int{}
-		for _, c := range m.Certificates() {
-			count[[2]string{c.Source, c.Renewal}]++
-		}
+		m.describe(func(c *CertificateStatus) { count[[2]string{c.Source, c.Renewal}]++ })
 		for k, n := range count {
 			emit(float64(n), k[0], k[1])
 		}
 	})
+}
+
+// Resolvers is the DNS servers of the current document for whoever names none, nil for those of the system.
+func (m *Manager) Resolvers() []string {
+	if s := m.current.Load(); s != nil {
+		return s.app.Resolvers()
+	}
+	return nil
 }

@@ -290,12 +290,14 @@ func (m *Manager) arrived(j job, cert certmagic.Certificate, before []string) {
 	m.tableMu.Lock()
 	if m.table.managed[j.n.name] == j.n && j.n.work == j.number {
 		j.n.ready, j.n.fault = true, fault{}
+		j.n.view.settle([]seen{seenOf(cert.Names, cert.Leaf)}, time.Now())
 		j.n.stop()
 	}
 	m.tableMu.Unlock()
 	for _, hash := range before {
 		if hash != cert.Hash() {
 			m.cache.Remove([]string{hash})
+			m.lookAgain(j.n.name)
 		}
 	}
 	if cert.NeedsRenewal(j.binding.config) {

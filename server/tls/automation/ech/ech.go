@@ -26,6 +26,9 @@ const (
 	Kept  = 90 * 24 * time.Hour
 )
 
+// skew is how far the clocks of processes may be apart.
+const skew = time.Hour
+
 // prefix is where configs are in a storage, and lockName what guards them.
 const (
 	prefix   = "ech/configs"
@@ -48,7 +51,8 @@ type Config struct {
 
 // meta is what is stored beside key and config.
 type meta struct {
-	Created time.Time `json:"created"`
+	Created      time.Time    `json:"created"`
+	Publications Publications `json:"publications,omitempty"`
 }
 
 // Parts of a config (RFC 9849 section 4).
@@ -206,7 +210,7 @@ func read(ctx context.Context, s certmagic.Storage, folder string) (*Config, err
 }
 
 func (c *Config) store(ctx context.Context, s certmagic.Storage) error {
-	text, err := json.Marshal(meta{c.Created})
+	text, err := json.Marshal(meta{Created: c.Created})
 	if err != nil {
 		return err
 	}
@@ -219,6 +223,20 @@ func (c *Config) store(ctx context.Context, s certmagic.Storage) error {
 		}
 	}
 	return nil
+}
+
+// redate gives a config that seems to come from the future the age of now, so that it is renewed like others.
+func (c *Config) redate(ctx context.Context, s certmagic.Storage, now time.Time) error {
+	m, err := c.meta(ctx, s)
+	if err != nil {
+		return err
+	}
+	c.Created, m.Created = now.UTC(), now.UTC()
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return s.Store(ctx, c.metaKey(), text)
 }
 
 // Rotate makes new configs for the names that have none or only old ones, removes those that are past their time, and
@@ -242,6 +260,9 @@ func Rotate(ctx context.Context, s certmagic.Storage, names []string, now time.T
 			errs = append(errs, s.Delete(ctx, c.folder()))
 			continue
 		}
+		if c.Created.After(now.Add(skew)) { // the clock was wrong then
+			errs = append(errs, c.redate(ctx, s, now))
+		}
 		taken[c.ID] = true
 		if c.Created.After(newest[c.PublicName]) {
 			newest[c.PublicName] = c.Created
@@ -260,6 +281,7 @@ func Rotate(ctx context.Context, s certmagic.Storage, names []string, now time.T
 		taken[c.ID] = true
 		kept = slices.Insert(kept, 0, c)
 	}
+	slices.SortStableFunc(kept, func(a, b *Config) int { return b.Created.Compare(a.Created) })
 	kept = slices.DeleteFunc(kept, func(c *Config) bool { return !slices.Contains(names, c.PublicName) })
 	return kept, errors.Join(errs...)
 }
