@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"net/http"
 	"slices"
 
 	"github.com/sluiceproxy/sluice/admin/pulled"
@@ -45,7 +46,7 @@ func (a *API) readBodyAs(ctx context.Context, name string, adapter Adapter, b *b
 		}
 		root, warnings, err := config.Parse(text, config.Limits{})
 		if err != nil {
-			return nil, syntaxError(err)
+			return nil, failf(http.StatusBadRequest, "decoding JSON: %v", err)
 		}
 		locate := func(ps schema.Problems) schema.Problems { return place{}.locate(ps, text) }
 		return &pulled.Document{Root: root, Pure: true, Warnings: asProblems(warnings), Locate: locate}, nil

@@ -38,6 +38,8 @@ func (h *HTTP) sendHTTP3(r *http.Request, to *Route) (*http.Response, error) {
 		return nil, &UnsupportedError{"HTTP/3 needs TLS, and " + w.address + " is spoken to in clear text; set tls, or other versions"}
 	case !isTCP(w.network):
 		return nil, &UnsupportedError{"HTTP/3 needs an address with a port, and not " + w.network + "/" + w.address}
+	case offersWebSocket(r):
+		return nil, &UnsupportedError{"a WebSocket cannot be opened over HTTP/3; give it a handler with other versions"}
 	case r.Header["Upgrade"] != nil:
 		r = withoutUpgrade(r) // an offer may be ignored (RFC 9110 section 7.8)
 	}

@@ -58,7 +58,7 @@ type ManagementConfig struct {
 	// it does so the next time. It goes on for as long as the configuration in
 	// force has the same load and load_delay, whatever else is changed in it.
 	// One that cannot be got, or does not load, leaves the one in force as it is.
-	// Default: 0, get it once.
+	// The shortest time is 100ms. Default: 0, get it once.
 	LoadDelay module.Duration `json:"load_delay" check:"min=0"`
 }
 

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,11 +20,18 @@ import (
 	"time"
 
 	"github.com/sluiceproxy/sluice/admin"
+	"github.com/sluiceproxy/sluice/admin/identity"
 	"github.com/sluiceproxy/sluice/config"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/internal/porttest"
 	"github.com/sluiceproxy/sluice/server"
+	"github.com/sluiceproxy/sluice/server/certstore"
+	"github.com/sluiceproxy/sluice/server/configloader"
+	"github.com/sluiceproxy/sluice/server/networkproxy"
+	"github.com/sluiceproxy/sluice/server/pki"
+	"github.com/sluiceproxy/sluice/server/tls/dnsproviders"
+	"github.com/sluiceproxy/sluice/server/tls/issuance"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -33,6 +42,8 @@ type engine struct {
 	mu     sync.Mutex
 	doc    *config.Doc
 	number uint64
+	// origins is those of the changes.
+	origins []string
 }
 
 func newEngine(t *testing.T, document string) *engine {
@@ -57,6 +68,7 @@ func (e *engine) Document() (*config.Doc, uint64) {
 func (e *engine) Apply(_ context.Context, c server.Change) (server.Report, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.origins = append(e.origins, c.Origin)
 	next, err := e.doc.Apply(c.Edit)
 	if err != nil {
 		return server.Report{}, err
@@ -77,11 +89,17 @@ type loader struct {
 	tree    *module.Built
 	node    *config.Node
 	env     map[string]string
+	// identity is the certificates of the process, kept in files, and engine what
+	// the API changes.
+	identity *identity.Service
+	files    *certstore.FileSystem
+	roots    func() *x509.CertPool
+	engine   *engine
 }
 
 func newLoader(t *testing.T, defaultAddress string) *loader {
 	t.Helper()
-	table, err := module.NewTable([]module.Spec{Spec()}, nil)
+	table, err := module.NewTable(slices.Concat([]module.Spec{Spec()}, issuance.Specs(), dnsproviders.Specs(), networkproxy.Specs(), pki.Specs(), configloader.Specs()), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +107,7 @@ func newLoader(t *testing.T, defaultAddress string) *loader {
 	l := &loader{t: t, logs: logs, env: map[string]string{}, sockets: NewSockets(SocketsOptions{Default: defaultAddress, Log: zap.New(core)})}
 	services := module.Services{}
 	module.Provide(services, l.sockets)
+	l.addIdentity(services)
 	l.builder = &module.Builder{Table: table, Sources: module.Sources{
 		ReadFile: os.ReadFile,
 		Globals: vars.Func(func(name string) (any, bool) {
@@ -97,7 +116,8 @@ func newLoader(t *testing.T, defaultAddress string) *loader {
 		}),
 		Services: services,
 	}}
-	l.sockets.Serve(admin.New(admin.Deps{Engine: newEngine(t, "{}")}))
+	l.engine = newEngine(t, "{}")
+	l.sockets.Serve(admin.New(admin.Deps{Engine: l.engine}))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -188,6 +208,8 @@ func dial(t *testing.T, network, address string) *client {
 	t.Cleanup(func() { conn.Close() })
 	return &client{t, conn, bufio.NewReader(conn), address}
 }
+
+func newReader(conn net.Conn) *bufio.Reader { return bufio.NewReader(conn) }
 
 func (c *client) get(path string, header ...string) *http.Response {
 	c.t.Helper()
@@ -556,10 +578,11 @@ func TestConfigProblems(t *testing.T) {
 		{`{"listen": "{env.MISSING}"}`, "/listen", "env.MISSING"},
 		{`{"listen": "{nonsense}:1"}`, "/listen", "nonsense"},
 		{`{"origins": ["ok", "http://"]}`, "/origins/1", "is not an origin"},
-		{`{"identity": {}}`, "/identity", "not supported yet"},
-		{`{"remote": {}}`, "/remote", "not supported yet"},
-		{`{"config": {"load": {"module": "http"}}}`, "/config/load", "not supported yet"},
-		{`{"config": {"load_delay": "5s"}}`, "/config/load_delay", "not supported yet"},
+		{`{"config": {"load": {"module": "http"}}}`, "/config/load", `"url" is missing`},
+		{`{"config": {"load": {"module": "ftp"}}}`, "/config/load/module", "unknown module: caddy.config_loaders.ftp"},
+		{`{"config": {"load": {"url": "http://h"}}}`, "/config/load", "module name not specified"},
+		{`{"config": {"load_delay": "-5s", "load": {"module": "http", "url": "http://h"}}}`, "/config/load_delay", "must not be negative"},
+		{`{"config": {"load": {"module": "http", "url": "https://h", "tls": {"use_server_identity": true}}}}`, "/config/load", "name it in admin.identity"},
 		{`{"lissten": "x"}`, "/lissten", `unknown field "lissten"`},
 		{`{"tokens": []}`, "/tokens", "nobody could use"},
 		{`{"tokens": [{}]}`, "/tokens/0", "either file or env"},

@@ -5,7 +5,7 @@
 // loop belongs to the settings, not to the document. An edit elsewhere does not
 // disturb it; a document with other settings, or with none, ends it.
 //
-// Without a delay the pull is a part of the load, before it: AtOnce finds such a
-// document and Puller.Pull does it, while nothing waits but who asked for the
-// load.
+// Without a delay the pull is a part of the load: Puller.Apply, by which all
+// changes go, does it before the change is handed to the engine, while nothing
+// waits but who asked for the load.
 package pulled

@@ -76,14 +76,14 @@ func (l *loop) poll() {
 		l.keep(doc)
 		return
 	}
-	report, err := p.host.Apply(l.ctx, doc.Change(""))
+	report, err := p.host.Apply(l.ctx, doc.change(""))
 	var rejected *server.Rejected
 	switch {
 	case err == nil:
 		l.keep(doc)
-		p.Applied(doc, report)
+		p.warn(source, p.applied(doc, report).Warnings)
 	case errors.As(err, &rejected), l.ctx.Err() == nil:
-		p.Refused(doc, err)
+		p.refused(doc, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +33,11 @@ type host struct {
 	rejected error         // what Apply answers
 	slow     time.Duration // how long Apply takes
 	applied  func(root *config.Node)
+	refuses  func(root *config.Node) bool
+	failed   []error
+	setting  func(admin *config.Node) (Setting, bool)
+	starting bool
+	partial  bool
 }
 
 func newHost(t *testing.T, text string) *host {
@@ -113,13 +119,24 @@ func (h *host) Apply(ctx context.Context, c server.Change) (server.Report, error
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.changes = append(h.changes, c)
+	if !c.DryRun {
+		h.changes = append(h.changes, c)
+	}
 	if h.rejected != nil {
 		return server.Report{}, h.rejected
+	}
+	if err := c.Place(h.doc); err != nil {
+		return server.Report{}, err
 	}
 	next, err := h.doc.Apply(c.Edit)
 	if err != nil {
 		return server.Report{}, err
+	}
+	if h.refuses != nil && h.refuses(next.Root()) {
+		return server.Report{}, &server.Rejected{Problems: schema.Problems{{Pointer: "/bad", Message: "it is bad"}}}
+	}
+	if c.DryRun {
+		return server.Report{Revision: h.number}, nil
 	}
 	changed := next != h.doc
 	if changed {
@@ -132,12 +149,40 @@ func (h *host) Apply(ctx context.Context, c server.Change) (server.Report, error
 }
 
 func (h *host) KeepText(language string, text []byte, _ *config.Node, _ server.Report) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.kept = append(h.kept, language+":"+string(text))
 }
+
+func (h *host) Failed(_ server.Change, err error) { h.failed = append(h.failed, err) }
+
+func (h *host) Setting(admin *config.Node) (Setting, bool) { return h.setting(admin) }
+
+func (h *host) Up() bool { return !h.starting }
+
+func (h *host) Whole() bool { return !h.partial }
 
 func (h *host) text() string {
 	doc, _ := h.Document()
 	return string(doc.Root().AppendJSON(nil))
+}
+
+func (h *host) made() []server.Change {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.changes)
+}
+
+func (h *host) readings() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reads
+}
+
+func (h *host) texts() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.kept)
 }
 
 // source is a loader of a test.
@@ -150,6 +195,7 @@ type source struct {
 	at    []time.Duration // when it was asked
 	begin time.Time
 	id    configloader.Identity
+	needs bool // an identity
 }
 
 func (s *source) set(body string, err error) {
@@ -175,8 +221,14 @@ func (s *source) Load(ctx context.Context, c configloader.Call) (configloader.Te
 	return configloader.Text{ContentType: s.kind, Body: []byte(s.body)}, s.err
 }
 
+func (s *source) times() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.at)
+}
+
 func (s *source) Source() string      { return "http://source.test/x" }
-func (s *source) NeedsIdentity() bool { return false }
+func (s *source) NeedsIdentity() bool { return s.needs }
 
 // rig is all of a test. It lives in a bubble.
 type rig struct {
@@ -235,7 +287,7 @@ func TestLoop(t *testing.T) {
 		if wait(time.Second); r.host.text() != `{"a":2}` {
 			t.Fatal(r.host.text())
 		}
-		c := r.host.changes[0]
+		c := r.host.made()[0]
 		if c.Origin != "pulled from http://source.test/x" || !IsOrigin(c.Origin) || c.Verb != "load" || !c.Edit.Whole || c.Force || c.Source != nil {
 			t.Errorf("%+v", c)
 		}
@@ -249,15 +301,15 @@ func TestLoop(t *testing.T) {
 		r := newRig(t, `{"b":2,"a":1}`, ` {"a":1.0, "b":2}`)
 		r.Use(r.every(time.Second))
 		wait(5 * time.Second)
-		if len(r.host.changes) != 0 || len(r.source.at) != 5 || r.host.reads != 1 {
-			t.Errorf("%d changes, asked %s, read %d times", len(r.host.changes), r.asked(), r.host.reads)
+		if len(r.host.made()) != 0 || r.source.times() != 5 || r.host.readings() != 1 {
+			t.Errorf("%d changes, asked %s, read %d times", len(r.host.made()), r.asked(), r.host.readings())
 		}
 		r.host.put(`{"a":5}`) // an edit: the next pull replaces it, though the text is the same
-		if wait(time.Second); len(r.host.changes) != 1 || r.host.text() != `{"a":1,"b":2}` {
-			t.Errorf("%d changes, %s", len(r.host.changes), r.host.text())
+		if wait(time.Second); len(r.host.made()) != 1 || r.host.text() != `{"a":1,"b":2}` {
+			t.Errorf("%d changes, %s", len(r.host.made()), r.host.text())
 		}
-		if wait(5 * time.Second); len(r.host.changes) != 1 || r.host.reads != 2 {
-			t.Errorf("%d changes, read %d times", len(r.host.changes), r.host.reads)
+		if wait(5 * time.Second); len(r.host.made()) != 1 || r.host.readings() != 2 {
+			t.Errorf("%d changes, read %d times", len(r.host.made()), r.host.readings())
 		}
 	})
 	in(t, "a failure does not end it", func(t *testing.T) {
@@ -276,16 +328,16 @@ func TestLoop(t *testing.T) {
 			r.host.rejected = &server.Rejected{Problems: schema.Problems{{Pointer: "/a", Message: "no good"}}}
 		})
 		wait(2 * time.Second)
-		if len(r.host.changes) != 2 || r.host.text() != `{"a":1}` {
-			t.Errorf("%d changes, %s", len(r.host.changes), r.host.text())
+		if len(r.host.made()) != 2 || r.host.text() != `{"a":1}` {
+			t.Errorf("%d changes, %s", len(r.host.made()), r.host.text())
 		}
 		r.host.change(func() { r.host.rejected = nil })
-		if wait(time.Second); r.host.text() != `{"a":2}` || len(r.source.at) != 7 {
+		if wait(time.Second); r.host.text() != `{"a":2}` || r.source.times() != 7 {
 			t.Error(r.host.text(), r.asked())
 		}
 		r.logged(t, "pulling the config; there will be another try", 3)
 		r.logged(t, "the pulled config is empty; nothing is changed", 1)
-		r.logged(t, "the pulled config does not load; the running one stays", 2)
+		r.logged(t, "the pulled config does not load", 2)
 		if refused := r.logs.FilterMessageSnippet("does not load").All()[0].ContextMap(); refused["pointer"] != "/a" || !strings.Contains(fmt.Sprint(refused["error"]), "no good") || !strings.Contains(fmt.Sprint(refused["error"]), "7") {
 			t.Errorf("%v", refused)
 		}
@@ -304,8 +356,8 @@ func TestLoop(t *testing.T) {
 	in(t, "a tiny delay is no busy loop", func(t *testing.T) {
 		r := newRig(t, `{}`, `{}`)
 		r.Use(r.every(1))
-		if wait(time.Second); len(r.source.at) > 10 {
-			t.Error(len(r.source.at))
+		if wait(time.Second); r.source.times() > 10 {
+			t.Error(r.source.times())
 		}
 	})
 }
@@ -316,19 +368,19 @@ func TestLanguages(t *testing.T) {
 		r.source.kind = "text/words"
 		r.Use(r.every(time.Second))
 		wait(3 * time.Second)
-		if len(r.host.changes) != 1 || string(r.host.changes[0].Source) != "hello" || r.host.changes[0].SourceType != "words" {
-			t.Fatalf("%+v", r.host.changes)
+		if len(r.host.made()) != 1 || string(r.host.made()[0].Source) != "hello" || r.host.made()[0].SourceType != "words" {
+			t.Fatalf("%+v", r.host.made())
 		}
-		if fmt.Sprint(r.host.kept) != "[words:hello]" || r.host.text() != `{"words":"hello"}` {
-			t.Error(r.host.kept, r.host.text())
+		if fmt.Sprint(r.host.texts()) != "[words:hello]" || r.host.text() != `{"words":"hello"}` {
+			t.Error(r.host.texts(), r.host.text())
 		}
 	})
 	in(t, "a text that depends on more is read each time", func(t *testing.T) {
 		r := newRig(t, `{}`, "hello")
 		r.source.kind = "text/impure"
 		r.Use(r.every(time.Second))
-		if wait(3 * time.Second); r.host.reads != 3 || len(r.host.changes) != 0 {
-			t.Error(r.host.reads, r.host.changes)
+		if wait(3 * time.Second); r.host.readings() != 3 || len(r.host.made()) != 0 {
+			t.Error(r.host.readings(), r.host.made())
 		}
 	})
 	in(t, "the same text in another language is another", func(t *testing.T) {
@@ -383,8 +435,8 @@ func TestUse(t *testing.T) {
 		wait(2 * time.Second)
 		r.Use(Setting{}) // while it pulls
 		wait(time.Minute)
-		if len(r.host.changes) != 0 {
-			t.Errorf("%+v", r.host.changes)
+		if len(r.host.made()) != 0 {
+			t.Errorf("%+v", r.host.made())
 		}
 		r.logged(t, "pulling the config; there will be another try", 0)
 		r.source.set(`{"a":2}`, nil)
@@ -393,17 +445,17 @@ func TestUse(t *testing.T) {
 		wait(2 * time.Second)
 		r.Use(Setting{}) // while its change waits for its turn
 		wait(time.Minute)
-		if len(r.host.changes) != 0 || r.host.text() != `{"a":1}` {
-			t.Errorf("%+v", r.host.changes)
+		if len(r.host.made()) != 0 || r.host.text() != `{"a":1}` {
+			t.Errorf("%+v", r.host.made())
 		}
-		r.logged(t, "the pulled config does not load; the running one stays", 0)
+		r.logged(t, "the pulled config does not load", 0)
 	})
 	in(t, "the settings of the pulled document count", func(t *testing.T) {
 		r := newRig(t, `{"a":1}`, `{"a":2}`)
 		r.host.applied = func(*config.Node) { r.Use(Setting{}) } // as the applier does
 		r.Use(r.every(time.Second))
 		wait(time.Minute)
-		if len(r.source.at) != 1 || r.host.text() != `{"a":2}` {
+		if r.source.times() != 1 || r.host.text() != `{"a":2}` {
 			t.Error(r.asked(), r.host.text())
 		}
 		r.logged(t, "the pulled config is in force", 1)
@@ -423,18 +475,18 @@ func TestUse(t *testing.T) {
 func TestPull(t *testing.T) {
 	in(t, "a document", func(t *testing.T) {
 		r := newRig(t, `{}`, `{"a":1}`)
-		d, err := r.Pull(t.Context(), Setting{Loader: r.source})
+		d, err := r.pull(t.Context(), Setting{Loader: r.source})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c := d.Change("127.0.0.1:1"); c.Origin != "pulled from http://source.test/x for 127.0.0.1:1" || c.Edit.Value != d.Root {
+		if c := d.change("127.0.0.1:1"); c.Origin != "pulled from http://source.test/x for 127.0.0.1:1" || c.Edit.Value != d.Root {
 			t.Errorf("%+v", c)
 		}
 		d.Release()
 	})
 	in(t, "nothing", func(t *testing.T) {
 		r := newRig(t, `{}`, ``)
-		if d, err := r.Pull(t.Context(), Setting{Loader: r.source}); d != nil || err != nil {
+		if d, err := r.pull(t.Context(), Setting{Loader: r.source}); d != nil || err != nil {
 			t.Error(d, err)
 		}
 	})
@@ -444,7 +496,7 @@ func TestPull(t *testing.T) {
 	} {
 		in(t, body, func(t *testing.T) {
 			r := newRig(t, `{}`, body)
-			_, err := r.Pull(t.Context(), Setting{Loader: r.source})
+			_, err := r.pull(t.Context(), Setting{Loader: r.source})
 			if err == nil || !strings.HasPrefix(err.Error(), "loading dynamic config from http://source.test/x: ") || !strings.Contains(err.Error(), want) {
 				t.Error(err)
 			}
@@ -455,7 +507,7 @@ func TestPull(t *testing.T) {
 		r.source.takes = time.Minute
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := r.Pull(ctx, Setting{Loader: r.source}); !errors.Is(err, context.DeadlineExceeded) || time.Since(r.source.begin) != time.Second {
+		if _, err := r.pull(ctx, Setting{Loader: r.source}); !errors.Is(err, context.DeadlineExceeded) || time.Since(r.source.begin) != time.Second {
 			t.Error(err)
 		}
 	})
@@ -463,7 +515,7 @@ func TestPull(t *testing.T) {
 		r := newRig(t, `{}`, `{}`)
 		r.source.takes = time.Minute
 		time.AfterFunc(time.Second, r.Stop)
-		if _, err := r.Pull(t.Context(), Setting{Loader: r.source}); !errors.Is(err, server.ErrClosed) || time.Since(r.source.begin) != time.Second {
+		if _, err := r.pull(t.Context(), Setting{Loader: r.source}); !errors.Is(err, server.ErrClosed) || time.Since(r.source.begin) != time.Second {
 			t.Error(err)
 		}
 	})
@@ -472,7 +524,7 @@ func TestPull(t *testing.T) {
 		var done sync.WaitGroup
 		for range 6 {
 			done.Go(func() {
-				_, _ = r.Pull(context.Background(), Setting{Loader: &source{takes: time.Minute, begin: time.Now()}})
+				_, _ = r.pull(context.Background(), Setting{Loader: &source{takes: time.Minute, begin: time.Now()}})
 			})
 		}
 		done.Wait()
@@ -519,11 +571,11 @@ func TestAtOnce(t *testing.T) {
 		`{"admin":{"config":{"load":{"url":"x"}}}}`:                                                         false,
 		`{}`: false,
 	} {
-		if SameSetting(a, parse(text)) != same {
+		if sameSetting(a, parse(text)) != same {
 			t.Errorf("%s: %v", text, !same)
 		}
 	}
-	if !Wanted(a) || Wanted(parse(`{"admin":{"config":{}}}`)) || AdminOf(a).Get("config") == nil {
+	if !Wanted(a) || Wanted(parse(`{"admin":{"config":{}}}`)) || adminOf(a).Get("config") == nil {
 		t.Error("wanted")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server"
 	"github.com/sluiceproxy/sluice/server/configloader"
+	"github.com/sluiceproxy/sluice/storage"
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
 )
@@ -27,8 +28,16 @@ type Host interface {
 	Read(ctx context.Context, contentType string, text []byte) (*Document, error)
 	// Document is what is in force.
 	Document() (*config.Doc, uint64)
-	// Apply puts a change into force.
+	// Apply makes a change and pulls nothing.
 	Apply(ctx context.Context, c server.Change) (server.Report, error)
+	// Failed is told of changes that are given up before they are made.
+	Failed(c server.Change, err error)
+	// Setting compiles an admin object; ok is false if that fails.
+	Setting(admin *config.Node) (s Setting, ok bool)
+	// Up reports whether the start of the process is over, and Whole whether all
+	// of the document runs.
+	Up() bool
+	Whole() bool
 	// KeepText is told of the texts in other languages than JSON whose documents
 	// have come into force.
 	KeepText(language string, text []byte, root *config.Node, report server.Report)
@@ -124,11 +133,10 @@ func (p *Puller) Use(s Setting) {
 	p.loops.Go(p.current.run)
 }
 
-// Pull gets and reads the document that another one asks for in its load. The
-// error says so and names the source; it is schema.Problems if it is known where
-// in the text the problem is. The result is nil if the source has nothing to
-// say. Its Release must be called.
-func (p *Puller) Pull(ctx context.Context, s Setting) (*Document, error) {
+// pull gets and reads the document that another one asks for in its load. The
+// error says so and names the source. The result is nil if the source has
+// nothing to say. Its Release must be called.
+func (p *Puller) pull(ctx context.Context, s Setting) (*Document, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(p.ctx, func() { cancel(server.ErrClosed) })()
@@ -146,10 +154,10 @@ func (p *Puller) Pull(ctx context.Context, s Setting) (*Document, error) {
 	return nil, fmt.Errorf("loading dynamic config from %s: %w", s.Loader.Source(), err)
 }
 
-// Change is what puts a pulled document into force. Behalf is the origin of the
+// change is what puts a pulled document into force. Behalf is the origin of the
 // change that asked for it, if one did.
-func (d *Document) Change(behalf string) server.Change {
-	c := server.Change{Edit: config.Edit{Whole: true, Value: d.Root}, Verb: "load", Origin: originOf(d.source, behalf)}
+func (d *Document) change(behalf string) server.Change {
+	c := server.Change{Edit: config.Edit{Whole: true, Value: d.Root}, Verb: storage.VerbLoad, Origin: originOf(d.source, behalf)}
 	if d.Language != JSON {
 		c.Source, c.SourceType = d.text, d.Language
 	}
@@ -196,25 +204,43 @@ func (p *Puller) fetch(ctx context.Context, l configloader.Loader, skip func(con
 		return nil, errAgain
 	}
 	doc.source, doc.kind, doc.text = l.Source(), text.ContentType, text.Body
-	for _, w := range doc.Warnings {
-		p.log.Warn("pulled config", zap.String("source", doc.source), zap.String("file", w.File), zap.Int("line", w.Line), zap.String("pointer", w.Pointer), zap.String("warning", w.Message))
-	}
+	p.warn(doc.source, doc.Warnings)
 	return doc, nil
 }
 
-// Applied does what follows when a pulled document is in force.
-func (p *Puller) Applied(d *Document, r server.Report) {
+// applied does what follows when a pulled document is in force. It returns the
+// report with the places of its warnings.
+func (p *Puller) applied(d *Document, r server.Report) server.Report {
+	if d.Locate != nil && len(r.Warnings) > 0 {
+		r.Warnings = d.Locate(r.Warnings)
+	}
+	for i := range r.Warnings {
+		if w := &r.Warnings[i]; w.File == "" {
+			w.File = d.source
+		}
+	}
 	if d.Language != JSON {
 		p.host.KeepText(d.Language, d.text, d.Root, r)
 	}
 	if r.Changed {
 		p.log.Info("the pulled config is in force", zap.String("source", d.source), zap.Uint64("revision", r.Revision))
 	}
+	return r
 }
 
-// Refused logs that a pulled document does not load, and returns its problems
+// maxWarnings is how many warnings of a document are logged.
+const maxWarnings = 100
+
+func (p *Puller) warn(source string, list schema.Problems) {
+	for _, w := range list[:min(len(list), maxWarnings)] {
+		p.log.Warn("config warning", zap.String("source", source), zap.String("pointer", w.Pointer), zap.String("file", w.File),
+			zap.Int("line", w.Line), zap.Int("column", w.Column), zap.String("warning", w.Message))
+	}
+}
+
+// refused logs that a pulled document does not load, and returns its problems
 // with their places in the text, if that is the error.
-func (p *Puller) Refused(d *Document, err error) schema.Problems {
+func (p *Puller) refused(d *Document, err error) schema.Problems {
 	var rejected *server.Rejected
 	fields := []zap.Field{zap.String("source", d.source)}
 	var problems schema.Problems
@@ -227,6 +253,6 @@ func (p *Puller) Refused(d *Document, err error) schema.Problems {
 			fields = append(fields, zap.String("pointer", problems[0].Pointer), zap.Int("problems", len(problems)))
 		}
 	}
-	p.log.Error("the pulled config does not load; the running one stays", append(fields, zap.Error(err))...)
+	p.log.Error("the pulled config does not load", append(fields, zap.Error(err))...)
 	return problems
 }

@@ -49,8 +49,8 @@ func Wanted(root *config.Node) bool {
 	return load.Kind() != config.Null
 }
 
-// SameSetting reports whether two documents say the same about pulling.
-func SameSetting(a, b *config.Node) bool {
+// sameSetting reports whether two documents say the same about pulling.
+func sameSetting(a, b *config.Node) bool {
 	_, x := managementOf(a)
 	_, y := managementOf(b)
 	for _, key := range []string{loadKey, delayKey} {
@@ -63,10 +63,15 @@ func SameSetting(a, b *config.Node) bool {
 	return true
 }
 
-// AdminOf returns the admin object of a document, nil if it has none.
-func AdminOf(root *config.Node) *config.Node {
+// adminOf returns the admin object of a document, nil if it has none.
+func adminOf(root *config.Node) *config.Node {
 	_, admin := member(root, adminKey)
 	return admin
+}
+
+func identityOf(doc *config.Doc) *config.Node {
+	_, identity := member(adminOf(doc.Root()), "identity")
+	return identity
 }
 
 func managementOf(root *config.Node) (pointer string, n *config.Node) {

@@ -14,7 +14,7 @@ func (b *book) index() string {
 	groups := map[string][]string{}
 	var order []string
 	for _, id := range b.table.IDs() {
-		namespace, _ := namespaceOf(id)
+		namespace, _ := b.namespaceOf(id)
 		if len(b.places[namespace]) == 0 || len(b.places["="+id]) > 0 || id == rootModule {
 			namespace = "-"
 		}
@@ -31,7 +31,7 @@ func (b *book) index() string {
 		fmt.Fprintf(&w, "\n## %s\n\n| module | what it does |\n|---|---|\n", heading)
 		for _, id := range groups[namespace] {
 			spec, _ := b.table.Spec(id)
-			_, name := namespaceOf(id)
+			_, name := b.namespaceOf(id)
 			if namespace == "-" || namespace == "" {
 				name = id
 			}

@@ -50,8 +50,11 @@ func newBook(table *module.Table, comments, refused map[string]string) *book {
 
 func (b *book) comment(name string) string { return b.comments[name] }
 
-// namespaceOf splits a module ID.
-func namespaceOf(id string) (namespace, name string) {
+// namespaceOf splits a module ID. That of an app is whole.
+func (b *book) namespaceOf(id string) (namespace, name string) {
+	if spec, ok := b.table.Spec(id); ok && spec.App {
+		return "", id
+	}
 	if i := strings.LastIndexByte(id, '.'); i >= 0 {
 		return id[:i], id[i+1:]
 	}
@@ -119,7 +122,7 @@ func (b *book) slotPhrase(several bool) func(slot) string {
 // ships reports whether a namespace has modules.
 func (b *book) ships(namespace string) bool {
 	return slices.ContainsFunc(b.table.IDs(), func(id string) bool {
-		of, _ := namespaceOf(id)
+		of, _ := b.namespaceOf(id)
 		return of == namespace
 	})
 }
@@ -183,7 +186,7 @@ func (b *book) where(id string) string {
 	if id == rootModule {
 		return "This is the document itself, what `/config/` is."
 	}
-	namespace, name := namespaceOf(id)
+	namespace, name := b.namespaceOf(id)
 	list := b.places["="+id]
 	if len(list) == 0 {
 		list = b.places[namespace]
@@ -219,7 +222,7 @@ func (b *book) config(id string, t reflect.Type, s map[string]any) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	namespace, _ := namespaceOf(id)
+	namespace, _ := b.namespaceOf(id)
 	if t.Kind() != reflect.Struct {
 		if own, ok := b.table.Schema(id); ok {
 			s = own

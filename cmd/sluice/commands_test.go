@@ -15,6 +15,7 @@ func TestCommandLine(t *testing.T) {
 	b := newBox(t)
 	b.write("good.json", `{"apps": {"http": {"http_port": 81.0}}}`)
 	b.write("dup.json", `{"apps":{"http":{"servers":{}}},"apps":{}}`)
+	b.write("noapp.json", `{"apps":{"http.handlers.headers":{}}}`)
 	b.write("bad.caddyfile", ":80 {\n\trespnd hi\n}\n")
 	for _, c := range []struct {
 		args           string
@@ -59,6 +60,7 @@ func TestCommandLine(t *testing.T) {
 		{"validate -a json", 1, "", "cannot adapt config without config file (use --config)"},
 		{"adapt -c bad.caddyfile", 1, "", "adapting config using caddyfile: bad.caddyfile:2: unrecognized directive: respnd"},
 		{"validate -c bad.caddyfile", 1, "", "did you mean 'respond'?"},
+		{"validate -c noapp.json -a json", 1, "", "/apps/http.handlers.headers (line 1, column 34): module http.handlers.headers is not an app (expected: one of http, "},
 		{"stop -c bad.caddyfile", 1, "", "unrecognized directive: respnd"},
 		{"fmt none", 1, "", "reading the Caddyfile: open none: no such file or directory"},
 		{"fmt", 1, "", "reading the Caddyfile: open Caddyfile: no such file or directory"},

@@ -79,12 +79,9 @@ func (h *host) Apply(ctx context.Context, c server.Change) (server.Report, error
 	return report, err
 }
 
-// apply makes a change, whoever wants it.
+// apply makes a change, whoever wants it, and pulls if its document says so.
 func (h *host) apply(ctx context.Context, c server.Change) (server.Report, error) {
-	if p, ok := h.pullOf(c); ok {
-		return h.applyPulled(ctx, c, p)
-	}
-	return h.applyAsIs(ctx, c)
+	return h.puller.Apply(ctx, c)
 }
 
 // applyAsIs makes a change whose document pulls nothing in its load, or has

@@ -72,16 +72,25 @@ func (p *program) reload(t target, force bool) error {
 // placed adds the places in the file to an answer that knows only the document
 // made of it.
 func placed(f *configfile.File, err error) error {
+	problems := problemsIn(f, err)
+	if len(problems) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; in %s: %w", err, f.Name, problems)
+}
+
+// problemsIn are the problems of an answer, with their places in the file.
+func problemsIn(f *configfile.File, err error) schema.Problems {
 	var status *adminclient.StatusError
 	var answer struct {
 		Problems schema.Problems `json:"problems"`
 	}
-	if !errors.As(err, &status) || json.Unmarshal([]byte(status.Body), &answer) != nil || len(answer.Problems) == 0 {
-		return err
+	if !errors.As(err, &status) || json.Unmarshal([]byte(status.Body), &answer) != nil {
+		return nil
 	}
 	for i := range answer.Problems {
 		one := &answer.Problems[i]
 		one.File, one.Line, one.Column = "", 0, 0 // of the JSON that was sent
 	}
-	return fmt.Errorf("%w; in %s: %w", err, f.Name, f.Locate(answer.Problems))
+	return f.Locate(answer.Problems)
 }

@@ -33,7 +33,7 @@ func (p *program) newRoot() *cobra.Command {
 		p.runCommand(), p.startCommand(), p.stopCommand(), p.reloadCommand(),
 		p.adaptCommand(), p.validateCommand(), p.fmtCommand(),
 		p.respondCommand(), p.reverseProxyCommand(), p.hashPasswordCommand(),
-		p.historyCommand(), p.rollbackCommand(),
+		p.apiCommand(), p.diffCommand(), p.historyCommand(), p.rollbackCommand(),
 		p.trustCommand(), p.untrustCommand(), p.storageCommand(),
 		p.schemaCommand(), p.listModulesCommand(),
 		p.environCommand(), p.versionCommand(), p.buildInfoCommand(),

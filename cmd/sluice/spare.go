@@ -134,5 +134,9 @@ func closeResources(list []module.Resource) {
 
 // adminAddresses lists the open admin endpoints for messages.
 func (p *process) adminAddresses() string {
-	return strings.Join(p.sockets.Addresses(), ", ")
+	list := p.sockets.Addresses()
+	for _, a := range p.sockets.RemoteAddresses() {
+		list = append(list, a+" (remote)")
+	}
+	return strings.Join(list, ", ")
 }

@@ -164,9 +164,7 @@ func (d *documenter) slot(s slot, v map[string]any) map[string]any {
 func (d *documenter) keyed(s slot, v map[string]any) map[string]any {
 	props := map[string]any{"@id": map[string]any{"type": []any{"string", "number"}}}
 	for _, name := range d.table.names(s.namespace) {
-		if !strings.Contains(name, ".") {
-			props[name] = ref(s.id(name))
-		}
+		props[name] = ref(s.id(name))
 	}
 	out := map[string]any{"type": v["type"], "properties": props, "additionalProperties": false}
 	if text, ok := v["description"]; ok {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/sluiceproxy/sluice/config"
@@ -118,6 +119,9 @@ func (c *child) resolve(t *Table, key string) *schema.Problem {
 		}
 	case c.slot.keyed:
 		c.name = key
+		if c.slot.namespace == "" && t.refused[key] == "" && !slices.Contains(t.names(""), key) {
+			return c.noApp(t)
+		}
 		if c.node.Kind() == config.Null {
 			return &schema.Problem{Message: "module value cannot be null", Found: "null", Expected: "a " + c.slot.namespace + " module"}
 		}
@@ -159,6 +163,15 @@ func (c *child) nameAt() string {
 		return ""
 	}
 	return config.JoinPointer("", c.slot.inline)
+}
+
+// noApp is the problem of a key of apps, which may be the ID of another module.
+func (c *child) noApp(t *Table) *schema.Problem {
+	p := c.unknown(t)
+	if t.specs[c.name] != nil {
+		p.Message = "module " + c.name + " is not an app"
+	}
+	return p
 }
 
 func (c *child) unknown(t *Table) *schema.Problem {

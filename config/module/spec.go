@@ -27,6 +27,9 @@ type Spec struct {
 	Directives []Directive
 	// Words reads the module where a Caddyfile names it, nil if none can.
 	Words Syntax
+	// App says that the module stands in the apps of a document, under its whole
+	// ID. What has no namespace does in any case.
+	App bool
 
 	config   reflect.Type
 	defaults reflect.Value
@@ -49,6 +52,9 @@ type Option func(*Spec)
 func Examples(list ...Example) Option {
 	return func(s *Spec) { s.Examples = append(s.Examples, list...) }
 }
+
+// App is an option for an app whose ID has dots.
+func App(s *Spec) { s.App = true }
 
 // New describes a module whose config is a C and whose running value is a T.
 //

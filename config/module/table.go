@@ -57,7 +57,7 @@ func NewTable(specs []Spec, refused map[string]string) (*Table, error) {
 		}
 		t.specs[s.ID] = e
 		t.order = append(t.order, s.ID)
-		if i := strings.LastIndexByte(s.ID, '.'); i >= 0 {
+		if i := strings.LastIndexByte(s.ID, '.'); i >= 0 && !s.App {
 			t.byName[s.ID[:i]] = append(t.byName[s.ID[:i]], s.ID[i+1:])
 		} else {
 			t.byName[""] = append(t.byName[""], s.ID)
@@ -74,7 +74,8 @@ func (e *entry) describe(comment func(string) string) schema.Schema {
 	return schema.Reflector{Comment: comment}.Reflect(e.config, e.defaults)
 }
 
-// names lists the modules of a namespace in table order.
+// names lists the modules of a namespace in table order. Those of the namespace
+// "" are the apps.
 func (t *Table) names(namespace string) []string { return t.byName[namespace] }
 
 // IDs lists all module IDs in table order.

@@ -60,6 +60,7 @@ func (c *call) newAccount() error {
 			return err // another request with the same key was faster, or reading failed
 		}
 		if t.count(bucketAccounts) >= maxAccounts {
+			c.state.hurry()
 			return rateLimited("this server has too many accounts")
 		}
 		return t.putAccount(a, "")
@@ -158,8 +159,12 @@ func (c *call) updateAccount(id string) error {
 	return c.answerAccount(http.StatusOK, a)
 }
 
-// ordersPage is how many orders are listed at a time.
-const ordersPage = 100
+const (
+	// ordersPage is how many orders are listed at a time.
+	ordersPage = 100
+	// ordersRead is how many are read for that: those that are invalid are not listed.
+	ordersRead = 1000
+)
 
 // listOrders: RFC 8555 section 7.1.2.1.
 func (c *call) listOrders(id string) error {
@@ -171,6 +176,7 @@ func (c *call) listOrders(id string) error {
 	}
 	urls := []string{}
 	var next string
+	read := 0
 	err := c.state.store.view(func(t tx) (err error) {
 		var from *order
 		if cursor := c.r.URL.Query().Get("cursor"); cursor != "" {
@@ -182,7 +188,7 @@ func (c *call) listOrders(id string) error {
 			}
 		}
 		return t.orders(id, from, func(o *order) (bool, error) {
-			if len(urls) == ordersPage {
+			if read++; len(urls) == ordersPage || read > ordersRead {
 				next = o.ID
 				return false, nil
 			}

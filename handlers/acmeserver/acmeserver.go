@@ -193,8 +193,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next handler
 		return next.ServeHTTP(w, r)
 	}
 	c := &call{handler: h, w: w, r: r, base: "https://" + h.hostOf(r) + h.prefix + url.PathEscape(h.ca)}
-	ca, path, _ := strings.Cut(rest, "/")
-	if ca != h.ca {
+	path, ours := strings.CutPrefix(rest, h.ca+"/") // an ID may have slashes
+	if !ours {
 		c.fail(notFound("there is no such certificate authority here"))
 		return nil
 	}

@@ -13,10 +13,14 @@ const (
 	orderLife = 24 * time.Hour
 	// orderKept is how long an order is kept after it was made, so that its certificate can be fetched.
 	orderKept = 48 * time.Hour
+	// invalidKept is how long one is kept that came to nothing, so that its client can read why.
+	invalidKept = orderLife + time.Hour
 	// accountKept is how long an account is kept that orders nothing. By then nothing that it got is valid.
 	accountKept = maxLifetime + 30*24*time.Hour
 	// idleKept is how long an account is kept that never ordered anything.
 	idleKept = 30 * 24 * time.Hour
+	// tightKept takes the place of invalidKept and idleKept when there is hardly room left.
+	tightKept = time.Hour
 )
 
 // What a database may hold.
@@ -26,22 +30,36 @@ const (
 	maxCertificates = 1_000_000
 	// maxOpen is how many orders of an account may be open.
 	maxOpen = 300
+	// maxHourly is how many orders an account may make within an hour.
+	maxHourly = 5000
 )
 
 // clean deletes what is no longer needed. It lets others write in between.
 func (s *state) clean() error {
 	now := s.now()
-	err := sweep(s, bucketOrders, func(t tx, o *order) (bool, error) {
-		if now.Sub(o.Created) > orderKept {
+	invalid, idle := invalidKept, idleKept
+	err := s.store.view(func(t tx) error {
+		if t.count(bucketOrders) > maxOrders*9/10 {
+			invalid = tightKept
+		}
+		if t.count(bucketAccounts) > maxAccounts*9/10 {
+			idle = tightKept
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = sweep(s, bucketOrders, func(t tx, o *order) (bool, error) {
+		before := o.final()
+		o.settle(now)
+		switch age := now.Sub(o.Created); {
+		case age > orderKept, o.Status == statusInvalid && age > invalid:
 			return true, t.removeOrder(o)
+		case o.final() && !before:
+			return true, t.putOrder(o)
 		}
-		if o.final() {
-			return false, nil
-		}
-		if o.settle(now); !o.final() {
-			return false, nil
-		}
-		return true, t.putOrder(o)
+		return false, nil
 	})
 	if err != nil {
 		return err
@@ -59,7 +77,7 @@ func (s *state) clean() error {
 	return sweep(s, bucketAccounts, func(t tx, a *account) (bool, error) {
 		last, kept := a.Ordered, accountKept
 		if last.IsZero() {
-			last, kept = a.Created, idleKept
+			last, kept = a.Created, idle
 		}
 		if a.Open > 0 || now.Sub(last) <= kept {
 			return false, nil

@@ -33,20 +33,7 @@ type httpSolver struct {
 func newHTTPSolver(t *testing.T, port string) *httpSolver {
 	t.Helper()
 	s := &httpSolver{tokens: map[string]string{}}
-	l, err := net.Listen("tcp", "127.0.0.1:"+port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(l)
-	}()
-	t.Cleanup(func() {
-		_ = server.Close()
-		<-done
-	})
+	serve(t, port, s.ServeHTTP)
 	return s
 }
 
@@ -82,12 +69,8 @@ func newTLSSolver(t *testing.T, port string) *tlsSolver {
 	s := &tlsSolver{certs: map[string]*tls.Certificate{}}
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.Config.ErrorLog = discard
-	l, err := net.Listen("tcp", "127.0.0.1:"+port)
-	if err != nil {
-		t.Fatal(err)
-	}
 	server.Listener.Close()
-	server.Listener = l
+	server.Listener = listenAt(t, port)
 	server.TLS = &tls.Config{NextProtos: []string{"acme-tls/1"}, GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -61,6 +61,7 @@ type state struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 	slots  chan struct{} // one for each check that is being made
+	full   chan struct{} // says that there is no more room
 
 	mu   sync.Mutex
 	busy map[string]bool // what is being done
@@ -93,7 +94,7 @@ func (d *Databases) acquire(id string) (*state, error) {
 	}
 	s := &state{
 		key: key, users: 1, store: store, nonces: nonces, log: d.options.Logger(moduleID), now: d.options.now,
-		slots: make(chan struct{}, maxChecks), busy: map[string]bool{},
+		slots: make(chan struct{}, maxChecks), full: make(chan struct{}, 1), busy: map[string]bool{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	d.open[key] = s
@@ -154,26 +155,37 @@ func (s *state) end(what string) {
 	delete(s.busy, what)
 }
 
+// hurry has old records deleted soon.
+func (s *state) hurry() {
+	select {
+	case s.full <- struct{}{}:
+	default:
+	}
+}
+
 const (
 	cleanInterval = time.Hour
+	// hurryInterval is the least time between two passes.
+	hurryInterval = time.Minute
 	// cleanBatch is how many records are looked at, and at most deleted, in one transaction.
 	cleanBatch = 500
 )
 
 // maintain deletes what is no longer needed, from time to time.
 func (s *state) maintain() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-timer.C:
-		}
 		if err := s.clean(); err != nil && !errors.Is(err, context.Canceled) {
 			s.log.Error("deleting old records of an ACME server", zap.Error(err))
 		}
-		timer.Reset(cleanInterval)
+		if !wait(s.ctx, hurryInterval) {
+			return
+		}
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.full:
+		case <-time.After(cleanInterval - hurryInterval):
+		}
 	}
 }
 

@@ -66,7 +66,7 @@ func (c *call) readCSR(text string, o *order) (*x509.CertificateRequest, error) 
 	if err != nil {
 		return nil, badCSR("csr is not a certificate request in DER")
 	}
-	if err := checkLeafKey(csr.PublicKey); err != nil {
+	if err := checkKey(csr.PublicKey); err != nil {
 		return nil, badPublicKey("%v", err)
 	}
 	if err := csr.CheckSignature(); err != nil {

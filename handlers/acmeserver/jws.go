@@ -97,16 +97,27 @@ func (p *parsed) verified(key *publicKey) ([]byte, error) {
 	return payload, nil
 }
 
-// newKey checks the key of an account.
-func newKey(k *jose.JSONWebKey) (*publicKey, error) {
-	switch key := k.Key.(type) {
+// maxRSA is the size in bits of the largest RSA key: larger ones cost whoever checks their signatures.
+const maxRSA = 8192
+
+// checkKey checks the key of an account, or one that is to get a certificate.
+func checkKey(key crypto.PublicKey) error {
+	switch k := key.(type) {
 	case *ecdsa.PublicKey, ed25519.PublicKey:
+		return nil
 	case *rsa.PublicKey:
-		if bits := key.N.BitLen(); bits < 2048 || bits > 4096 {
-			return nil, badPublicKey("an RSA key of %d bits; want 2048 to 4096", bits)
+		if bits := k.N.BitLen(); bits < 2048 || bits > maxRSA {
+			return fmt.Errorf("an RSA key of %d bits; want 2048 to %d", bits, maxRSA)
 		}
-	default:
-		return nil, badPublicKey("the key is of a kind that is not supported; want ECDSA, Ed25519 or RSA")
+		return nil
+	}
+	return errors.New("the key is of a kind that is not supported; want ECDSA, Ed25519 or RSA")
+}
+
+// newKey checks the key of a request.
+func newKey(k *jose.JSONWebKey) (*publicKey, error) {
+	if err := checkKey(k.Key); err != nil {
+		return nil, badPublicKey("%v", err)
 	}
 	clean := jose.JSONWebKey{Key: k.Key}
 	sum, err := clean.Thumbprint(crypto.SHA256)

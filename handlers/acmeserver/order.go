@@ -51,7 +51,10 @@ func (c *call) newOrder() error {
 		switch {
 		case a.Open >= maxOpen:
 			return rateLimited("the account has " + strconv.Itoa(maxOpen) + " orders that are not finished")
+		case a.hourly(now) >= maxHourly:
+			return rateLimited("the account has made " + strconv.Itoa(maxHourly) + " orders within an hour")
 		case t.count(bucketOrders) >= maxOrders, t.count(bucketCertificates) >= maxCertificates:
+			c.state.hurry()
 			return rateLimited("this server has too many orders")
 		}
 		return t.addOrder(o, now)
@@ -304,8 +307,10 @@ func (c *call) deactivateAuthz(id string, n int) (o *order, a *authorization, er
 func (c *call) holds(names []identifier) (bool, error) {
 	missing := slices.Clone(names)
 	now := c.state.now()
+	read := 0
 	err := c.state.store.view(func(t tx) error {
 		return t.orders(c.account.ID, nil, func(o *order) (bool, error) {
+			read++
 			for i := range o.Authz {
 				a := &o.Authz[i]
 				if a.Status != statusValid || now.After(o.Expires) {
@@ -317,7 +322,7 @@ func (c *call) holds(names []identifier) (bool, error) {
 				}
 				missing = slices.DeleteFunc(missing, func(m identifier) bool { return m == id })
 			}
-			return len(missing) > 0, nil
+			return len(missing) > 0 && read < maxHourly, nil
 		})
 	})
 	if errors.Is(err, errGone) {

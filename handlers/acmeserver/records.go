@@ -38,6 +38,16 @@ type account struct {
 	Created time.Time       `json:"created"`
 	Ordered time.Time       `json:"ordered,omitzero"` // the last time
 	Open    int             `json:"open"`             // orders that are not final
+	Hour    time.Time       `json:"hour,omitzero"`    // since when orders are counted
+	InHour  int             `json:"inHour,omitempty"` // orders since then
+}
+
+// hourly is how many orders the account has made within the hour.
+func (a *account) hourly(now time.Time) int {
+	if now.Sub(a.Hour) >= time.Hour || now.Before(a.Hour) {
+		return 0
+	}
+	return a.InHour
 }
 
 // order is an order with all that belongs to it, as it is kept.

@@ -1,10 +1,6 @@
 package acmeserver
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -15,23 +11,6 @@ import (
 
 	"go.uber.org/zap"
 )
-
-// maxLeafRSA is the size in bits of the largest RSA key that gets a certificate: larger ones cost whoever checks them.
-const maxLeafRSA = 8192
-
-// checkLeafKey checks the key of a certificate that is asked for.
-func checkLeafKey(key crypto.PublicKey) error {
-	switch k := key.(type) {
-	case *ecdsa.PublicKey, ed25519.PublicKey:
-		return nil
-	case *rsa.PublicKey:
-		if bits := k.N.BitLen(); bits < 2048 || bits > maxLeafRSA {
-			return fmt.Errorf("an RSA key of %d bits; want 2048 to %d", bits, maxLeafRSA)
-		}
-		return nil
-	}
-	return errors.New("the key is of a kind that is not supported; want ECDSA, Ed25519 or RSA")
-}
 
 // revocationReasons is those of RFC 5280 section 5.3.1 that whoever has a certificate may give.
 var revocationReasons = []int{0, 1, 3, 4, 5}

@@ -202,6 +202,10 @@ func (t tx) addOrder(o *order, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if a.InHour = a.hourly(now); a.InHour == 0 {
+		a.Hour = now
+	}
+	a.InHour++
 	a.Open++
 	a.Ordered = now
 	if err := t.putAccount(a, a.Thumb); err != nil {

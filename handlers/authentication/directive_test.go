@@ -1,29 +1,11 @@
 package authentication_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/authentication"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 )
-
-func adapted(t *testing.T, body string) (*adapt.Document, error) {
-	t.Helper()
-	own := authentication.Specs()
-	specs := slices.DeleteFunc(standard.Specs(), func(s module.Spec) bool {
-		return slices.ContainsFunc(own, func(o module.Spec) bool { return o.ID == s.ID })
-	})
-	table, err := module.NewTable(append(specs, own...), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()}).Adapt(adapt.Source{Text: []byte(":80 {\n\t" + strings.ReplaceAll(body, "\n", "\n\t") + "\n}\n")})
-}
 
 func TestDirective(t *testing.T) {
 	const ann = `"accounts":[{"username":"ann","password":"H"}]`
@@ -41,11 +23,11 @@ func TestDirective(t *testing.T) {
 		{"before what follows", "respond hi\nbasic_auth {\n\tann H\n}", `[{"handle":[{"handler":"authentication","providers":{"http_basic":{` + ann + `,"hash":{"algorithm":"bcrypt"},"hash_cache":{}}}},{"handler":"static_response","body":"hi"}]}]`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			doc, err := adapted(t, c.text)
+			doc, err := adapttest.Site(t, c.text)
 			if err != nil {
 				t.Fatal(err)
 			}
-			adapttest.Same(t, string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil)), c.want)
+			adapttest.Same(t, adapttest.RoutesOf(doc), c.want)
 			if got := len(doc.Warnings) > 0; got != (c.warning != "") || (got && !strings.Contains(doc.Warnings[0].Message, c.warning)) {
 				t.Errorf("warnings %v, want %q", doc.Warnings, c.warning)
 			}
@@ -65,7 +47,7 @@ func TestDirectiveErrors(t *testing.T) {
 		{"a block", "basic_auth {\n\tann H {\n\t}\n}", "unexpected token '{'"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := adapted(t, c.text); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := adapttest.Site(t, c.text); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q in it", err, c.want)
 			}
 		})

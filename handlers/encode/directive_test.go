@@ -1,38 +1,11 @@
 package encode_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/caddyfile"
-	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/encode"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 )
-
-// adapted adapts the directives of a site :80 and returns its routes.
-func adapted(t *testing.T, body string) (string, error) {
-	t.Helper()
-	specs := standard.Specs()
-	for _, s := range encode.Specs() {
-		if !slices.ContainsFunc(specs, func(o module.Spec) bool { return o.ID == s.ID }) {
-			specs = append(specs, s)
-		}
-	}
-	table, err := module.NewTable(specs, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()})
-	doc, err := a.Adapt(adapt.Source{Text: []byte(":80 {\n" + body + "\n}\n"), Env: caddyfile.Env{LookupEnv: func(string) (string, bool) { return "", false }}})
-	if err != nil {
-		return "", err
-	}
-	return string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil)), nil
-}
 
 func TestDirective(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
@@ -55,7 +28,7 @@ func TestDirective(t *testing.T) {
 		{"an empty match", "encode {\n\tmatch {\n\t}\n}", `{"encodings":{"gzip":{},"zstd":{}},"prefer":["zstd","gzip"],"match":{}}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := adapted(t, c.text)
+			got, err := adapttest.Routes(t, c.text)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +38,7 @@ func TestDirective(t *testing.T) {
 }
 
 func TestDirectivesOfASite(t *testing.T) {
-	got, err := adapted(t, "encode /a\nencode /b gzip\nencode\nencode zstd")
+	got, err := adapttest.Routes(t, "encode /a\nencode /b gzip\nencode\nencode zstd")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +69,7 @@ func TestDirectiveErrors(t *testing.T) {
 		{"encode {\n\tmatch path /x\n}", "unrecognized response matcher path"},
 		{"encode @nobody gzip", "unrecognized matcher name: @nobody"},
 	} {
-		if got, err := adapted(t, c.text); err == nil {
+		if got, err := adapttest.Routes(t, c.text); err == nil {
 			t.Errorf("%s: no error but %s", c.text, got)
 		} else if !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error of %q\nis   %s\nwant %s", c.text, err, c.want)

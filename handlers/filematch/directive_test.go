@@ -1,49 +1,11 @@
 package filematch_test
 
 import (
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/caddyfile"
-	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/filematch"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 )
-
-// adapter knows the directives of this folder, whether the standard table has
-// them already or not. It is made once: making the table takes long.
-var adapter = sync.OnceValues(func() (*adapt.Adapter, error) {
-	specs := standard.Specs()
-	if s := filematch.Spec(); !slices.ContainsFunc(specs, func(o module.Spec) bool { return o.ID == s.ID }) {
-		specs = append(specs, s)
-	}
-	table, err := module.NewTable(specs, nil)
-	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()}), err
-})
-
-func adapted(t *testing.T, body string) (*adapt.Document, error) {
-	t.Helper()
-	a, err := adapter()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a.Adapt(adapt.Source{
-		Text: []byte(":80 {\n" + body + "\n}\n"), Env: caddyfile.Env{LookupEnv: func(string) (string, bool) { return "", false }, Dir: "/"},
-	})
-}
-
-func routes(t *testing.T, body string) string {
-	t.Helper()
-	doc, err := adapted(t, body)
-	if err != nil {
-		t.Fatalf("%s: %v", body, err)
-	}
-	return string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil))
-}
 
 func TestTryFiles(t *testing.T) {
 	const rewrite = `"handle":[{"handler":"rewrite","uri":"{http.matchers.file.relative}"}]`
@@ -62,9 +24,9 @@ func TestTryFiles(t *testing.T) {
 		{"other lines", "try_files /a {\n\troot /x {\n\t\ty\n\t}\n\tpolicy first_exist\n}", `[{"match":[{"file":{"try_files":["/a"],"try_policy":"first_exist"}}],` + rewrite + `}]`},
 		{"behind a rewrite", "try_files /b\nrewrite /a", `[{"group":"group0","handle":[{"handler":"rewrite","uri":"/a"}]},{"match":[{"file":{"try_files":["/b"]}}],` + rewrite + `}]`},
 	} {
-		t.Run(c.name, func(t *testing.T) { adapttest.Same(t, routes(t, c.text), c.want) })
+		t.Run(c.name, func(t *testing.T) { adapttest.Same(t, adapttest.Body(t, c.text), c.want) })
 	}
-	doc, err := adapted(t, "try_files /a {\n\troot /x\n}")
+	doc, err := adapttest.Site(t, "try_files /a {\n\troot /x\n}")
 	if err != nil || len(doc.Warnings) == 0 || doc.Warnings[0].Line != 3 || !strings.Contains(doc.Warnings[0].Message, "'root' is ignored") {
 		t.Errorf("%v, %v", doc.Warnings, err)
 	}
@@ -78,7 +40,7 @@ func TestWords(t *testing.T) {
 		{"the last one wins but for files", "@m {\n\tfile /a {\n\t\troot /x\n\t\tsplit_path .a\n\t}\n\tfile /b {\n\t\troot /y\n\t\tsplit_path .b\n\t\ttry_policy first_exist\n\t}\n}", `{"root":"/y","try_files":["/a","/b"],"try_policy":"first_exist","split_path":[".b"]}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			adapttest.Same(t, routes(t, c.text+"\nrespond @m x"), `[{"match":[{"file":`+c.want+`}],"handle":[{"handler":"static_response","body":"x"}]}]`)
+			adapttest.Same(t, adapttest.Body(t, c.text+"\nrespond @m x"), `[{"match":[{"file":`+c.want+`}],"handle":[{"handler":"static_response","body":"x"}]}]`)
 		})
 	}
 }
@@ -93,7 +55,7 @@ func TestErrors(t *testing.T) {
 		{"a line without value", "@m file /a {\n\troot\n}\nrespond @m x", "wrong argument count or unexpected line ending after 'root', at Caddyfile:3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := adapted(t, c.text)
+			_, err := adapttest.Site(t, c.text)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v\nwant %s", err, c.want)
 			}

@@ -1,40 +1,18 @@
 package fileserver_test
 
 import (
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/fstest"
 
 	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
-	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/fileserver"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 )
-
-// adapter knows the directives of this folder, whether the standard table has
-// them already or not. It is made once: making the table takes long.
-var adapter = sync.OnceValues(func() (*adapt.Adapter, error) {
-	specs := standard.Specs()
-	for _, s := range fileserver.Specs() {
-		if !slices.ContainsFunc(specs, func(o module.Spec) bool { return o.ID == s.ID }) {
-			specs = append(specs, s)
-		}
-	}
-	table, err := module.NewTable(specs, nil)
-	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()}), err
-})
 
 func adapted(t *testing.T, filename, text string, files fstest.MapFS) (*adapt.Document, error) {
 	t.Helper()
-	a, err := adapter()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a.Adapt(adapt.Source{Filename: filename, Text: []byte(text), Env: caddyfile.Env{
+	return adapttest.Adapter(t).Adapt(adapt.Source{Filename: filename, Text: []byte(text), Env: caddyfile.Env{
 		LookupEnv: func(string) (string, bool) { return "", false }, Files: caddyfile.FSFiles(files), Dir: "/",
 	}})
 }
@@ -45,7 +23,7 @@ func routes(t *testing.T, filename, body string, files fstest.MapFS) string {
 	if err != nil {
 		t.Fatalf("%s: %v", body, err)
 	}
-	return string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil))
+	return adapttest.RoutesOf(doc)
 }
 
 func TestDirective(t *testing.T) {

@@ -27,7 +27,7 @@ type NamedFilesystem struct {
 }
 
 func filesystemsSpec() module.Spec {
-	return module.New("caddy.filesystems", "Gives names to file systems.", nil, compileFilesystems,
+	return module.New("caddy.filesystems", "Gives names to file systems.", nil, compileFilesystems, module.App,
 		module.Examples(module.Example{Title: "No file system but that of the machine", JSON: `{"filesystems": []}`}))
 }
 

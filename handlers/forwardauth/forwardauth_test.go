@@ -10,47 +10,18 @@ import (
 	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/forwardauth"
 	"github.com/sluiceproxy/sluice/handlers/standard"
 )
 
-// table is everything that ships, with the directive.
+// table is everything that ships.
 func table(t testing.TB) *module.Table {
 	t.Helper()
-	specs := append(standard.Specs(), endpoint.Spec())
-	for i := range specs {
-		known := false
-		for _, d := range specs[i].Directives {
-			known = known || d.Name == "forward_auth"
-		}
-		if specs[i].ID == "http.handlers.reverse_proxy" && !known {
-			specs[i].Directives = append(specs[i].Directives, forwardauth.Directives()...)
-		}
-	}
-	tb, err := module.NewTable(specs, standard.Refused())
+	tb, err := module.NewTable(append(standard.Specs(), endpoint.Spec()), standard.Refused())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return tb
-}
-
-func parse(t testing.TB, text string) (*adapt.Document, error) {
-	t.Helper()
-	return adapt.New(table(t), adapt.Words{Order: standard.DirectiveOrder()}).Adapt(adapt.Source{Text: []byte(text), Env: caddyfile.Env{
-		LookupEnv: func(string) (string, bool) { return "", false },
-	}})
-}
-
-// body returns the routes of a site with these lines.
-func body(t testing.TB, text string) string {
-	t.Helper()
-	doc, err := parse(t, ":80 {\n"+text+"\n}\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil))
 }
 
 const preset = `"X-Forwarded-Method":["{http.request.method}"],"X-Forwarded-Uri":["{http.request.uri}"]`
@@ -71,7 +42,7 @@ func TestDirective(t *testing.T) {
 			`[{"handle":[{"handler":"reverse_proxy","headers":{"request":{"set":{` + preset + `}}},"rewrite":{"method":"GET","uri":"/check"},"handle_response":[{"match":{"status_code":[2]},"routes":[{"handle":[{"handler":"vars"}]},` +
 				copied("A", "Z") + `,` + copied("B", "X") + `,` + copied("B", "Y") + `,` + copied("C", "C") + `]}],"upstreams":[{"dial":"auth:9000"}]}]}]`},
 	} {
-		adapttest.Same(t, body(t, tt.text), tt.want)
+		adapttest.Same(t, adapttest.Body(t, tt.text), tt.want)
 	}
 }
 
@@ -97,7 +68,7 @@ func TestErrors(t *testing.T) {
 		{"forward_auth auth:9000 {\nuri /a\nhandle_response x {\n}\n}", "must use a named response matcher, starting with '@'"},
 		{"forward_auth @nope auth:9000 {\nuri /a\n}", "unrecognized matcher name: @nope"},
 	} {
-		_, err := parse(t, ":80 {\n"+tt.text+"\n}\n")
+		_, err := adapttest.Site(t, tt.text)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s\nfails with %v\nwant %s", tt.text, err, tt.want)
 		}
@@ -106,12 +77,12 @@ func TestErrors(t *testing.T) {
 
 // An error says the line of what is wrong, also behind the lines that the directive keeps for itself.
 func TestPlaces(t *testing.T) {
-	_, err := parse(t, ":80\nforward_auth auth:9000 {\n\turi /a\n\tcopy_headers A\n\tlb_retries x\n}\n")
+	_, err := adapttest.Adapt(t, ":80\nforward_auth auth:9000 {\n\turi /a\n\tcopy_headers A\n\tlb_retries x\n}\n")
 	var list adapt.Errors
 	if !errors.As(err, &list) || len(list) != 1 || list[0].Line != 5 {
 		t.Errorf("%#v", err)
 	}
-	doc, err := parse(t, ":80\nforward_auth auth:9000 {\n\tcopy_headers A\n\turi /a\n}\n")
+	doc, err := adapttest.Adapt(t, ":80\nforward_auth auth:9000 {\n\tcopy_headers A\n\turi /a\n}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +109,7 @@ func TestCorpus(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s has no second part", file)
 		}
-		doc, err := parse(t, strings.TrimSpace(input)+"\n")
+		doc, err := adapttest.Adapt(t, strings.TrimSpace(input)+"\n")
 		if err != nil {
 			t.Errorf("%s: %v", filepath.Base(file), err)
 			continue

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluiceproxy/sluice/admin/endpoint"
 	"github.com/sluiceproxy/sluice/config"
+	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/dynamic"
 	"github.com/sluiceproxy/sluice/handlers/vars"
@@ -28,7 +29,7 @@ import (
 func serve(t *testing.T, text string) string {
 	t.Helper()
 	port := fmt.Sprint(porttest.Free(t, 1)[0])
-	doc, err := parse(t, strings.ReplaceAll(text, "PORT", port))
+	doc, err := adapttest.Adapt(t, strings.ReplaceAll(text, "PORT", port))
 	if err != nil {
 		t.Fatal(err)
 	}

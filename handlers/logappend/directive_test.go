@@ -1,27 +1,11 @@
 package logappend_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/logappend"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 )
-
-func adapted(t *testing.T, body string) (*adapt.Document, error) {
-	t.Helper()
-	own := logappend.Spec()
-	specs := slices.DeleteFunc(standard.Specs(), func(s module.Spec) bool { return s.ID == own.ID })
-	table, err := module.NewTable(append(specs, own), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()}).Adapt(adapt.Source{Text: []byte(":80 {\n\t" + body + "\n}\n")})
-}
 
 func TestDirective(t *testing.T) {
 	for _, c := range []struct{ name, text, want, warning string }{
@@ -33,11 +17,11 @@ func TestDirective(t *testing.T) {
 		{"arguments that are ignored", "log_append k v more and more", `{"handler":"log_append","key":"k","value":"v"}`, "'more' is ignored: log_append takes a key and a value"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			doc, err := adapted(t, c.text)
+			doc, err := adapttest.Site(t, c.text)
 			if err != nil {
 				t.Fatal(err)
 			}
-			adapttest.Same(t, string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil)), `[{"handle":[`+c.want+`]}]`)
+			adapttest.Same(t, adapttest.RoutesOf(doc), `[{"handle":[`+c.want+`]}]`)
 			if got := len(doc.Warnings) > 0; got != (c.warning != "") || (got && doc.Warnings[0].Message != c.warning) {
 				t.Errorf("warnings %v, want %q", doc.Warnings, c.warning)
 			}
@@ -46,11 +30,11 @@ func TestDirective(t *testing.T) {
 }
 
 func TestReferenceExample(t *testing.T) {
-	doc, err := adapted(t, "log_append <trace {header.X-Trace}\nlog_name /a audit extra\nlog_skip /health")
+	doc, err := adapttest.Site(t, "log_append <trace {header.X-Trace}\nlog_name /a audit extra\nlog_skip /health")
 	if err != nil {
 		t.Fatal(err)
 	}
-	adapttest.Same(t, string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil)),
+	adapttest.Same(t, adapttest.RoutesOf(doc),
 		`[{"handle":[{"handler":"log_append","early":true,"key":"trace","value":"{http.request.header.X-Trace}"}]},{"match":[{"path":["/health"]}],"handle":[{"handler":"vars","log_skip":true}]},{"match":[{"path":["/a"]}],"handle":[{"handler":"vars","access_logger_names":["audit","extra"]}]}]`)
 }
 
@@ -61,7 +45,7 @@ func TestDirectiveErrors(t *testing.T) {
 		{"log_append /x k", "wrong argument count or unexpected line ending after 'k'"},
 		{"log_append k v {\n\tx\n}", "unexpected token '{'"},
 	} {
-		if _, err := adapted(t, c.text); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := adapttest.Site(t, c.text); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %q in it", c.text, err, c.want)
 		}
 	}

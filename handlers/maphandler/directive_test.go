@@ -1,32 +1,11 @@
 package maphandler_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/maphandler"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 )
-
-// adapted returns the routes of a site with the directives of body.
-func adapted(t *testing.T, body string) (string, error) {
-	t.Helper()
-	own := maphandler.Spec()
-	specs := slices.DeleteFunc(standard.Specs(), func(s module.Spec) bool { return s.ID == own.ID })
-	table, err := module.NewTable(append(specs, own), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()}).Adapt(adapt.Source{Text: []byte(":80 {\n\t" + body + "\n}\n")})
-	if err != nil {
-		return "", err
-	}
-	return string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil)), nil
-}
 
 func TestDirective(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
@@ -41,7 +20,7 @@ func TestDirective(t *testing.T) {
 		{"it comes first", "vars a b\nmap x {a}", `[{"handle":[{"handler":"map","source":"x","destinations":["{a}"]},{"handler":"vars","a":"b"}]}]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := adapted(t, c.text)
+			got, err := adapttest.Routes(t, c.text)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +44,7 @@ func TestDirectiveErrors(t *testing.T) {
 		{"not a number", "map x {a} {\n\ty NaN\n}", "NaN"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := adapted(t, c.text)
+			got, err := adapttest.Routes(t, c.text)
 			if err == nil {
 				t.Fatalf("no error but %s", got)
 			}

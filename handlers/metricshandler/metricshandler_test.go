@@ -8,13 +8,10 @@ import (
 	"testing"
 
 	"github.com/sluiceproxy/sluice/config"
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/metricshandler"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/internal/metrics"
 )
@@ -88,32 +85,12 @@ func TestFormats(t *testing.T) {
 }
 
 func TestDirective(t *testing.T) {
-	specs := standard.Specs()
-	listed := false
-	for _, s := range specs {
-		listed = listed || s.ID == metricshandler.Spec().ID
-	}
-	if !listed {
-		specs = append(specs, metricshandler.Spec())
-	}
-	table, err := module.NewTable(specs, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	adapted := func(text string) (string, error) {
-		doc, err := adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()}).Adapt(adapt.Source{Filename: "Caddyfile", Text: []byte(":80 {\n" + text + "\n}\n"),
-			Env: caddyfile.Env{LookupEnv: func(string) (string, bool) { return "", false }}})
-		if err != nil {
-			return "", err
-		}
-		return string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil)), nil
-	}
 	for _, c := range []struct{ text, want string }{
 		{"metrics", `[{"handle":[{"handler":"metrics"}]}]`},
 		{"metrics /metrics", `[{"match":[{"path":["/metrics"]}],"handle":[{"handler":"metrics"}]}]`},
 		{"metrics {\n\tdisable_openmetrics\n}", `[{"handle":[{"handler":"metrics","disable_openmetrics":true}]}]`},
 	} {
-		got, err := adapted(c.text)
+		got, err := adapttest.Routes(t, c.text)
 		if err != nil {
 			t.Errorf("%s: %v", c.text, err)
 			continue
@@ -121,7 +98,7 @@ func TestDirective(t *testing.T) {
 		adapttest.Same(t, got, c.want)
 	}
 	for _, text := range []string{"metrics now", "metrics /a now", "metrics {\n\tdisable_openmetrics now\n}", "metrics {\n\tenable\n}"} {
-		if got, err := adapted(text); err == nil {
+		if got, err := adapttest.Routes(t, text); err == nil {
 			t.Errorf("%s: %s", text, got)
 		}
 	}

@@ -9,52 +9,11 @@ import (
 	"testing"
 
 	"github.com/sluiceproxy/sluice/config"
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/filematch"
-	"github.com/sluiceproxy/sluice/handlers/phpfastcgi"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/fastcgi"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 	"github.com/sluiceproxy/sluice/schema"
 )
-
-// with adds directives to a spec.
-func with(s module.Spec, list []module.Directive) module.Spec {
-	s.Directives = slices.Clone(s.Directives)
-	module.Directives(list...)(&s)
-	return s
-}
-
-// adapter knows what ships and what this package needs beside it.
-func adapter(t *testing.T) *adapt.Adapter {
-	t.Helper()
-	specs := slices.Clone(standard.Specs())
-	has := func(id string) int { return slices.IndexFunc(specs, func(s module.Spec) bool { return s.ID == id }) }
-	if at := has(fastcgi.Spec().ID); at < 0 {
-		specs = append(specs, with(fastcgi.Spec(), phpfastcgi.Directives()))
-	} else if len(specs[at].Directives) == 0 {
-		specs[at] = with(specs[at], phpfastcgi.Directives())
-	}
-	if has("http.matchers.file") < 0 {
-		specs = append(specs, filematch.Spec())
-	}
-	table, err := module.NewTable(specs, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()})
-}
-
-func routes(t *testing.T, body string) (string, *adapt.Document, error) {
-	t.Helper()
-	doc, err := adapter(t).Adapt(adapt.Source{Text: []byte(":80 {\n" + body + "\n}\n"), Env: caddyfile.Env{}})
-	if err != nil {
-		return "", nil, err
-	}
-	return string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil)), doc, nil
-}
 
 const (
 	redirect = `{"match":[{"file":{"try_files":["{http.request.uri.path}/index.php"]},"not":[{"path":["*/"]}]}],"handle":[{"handler":"static_response",` +
@@ -97,7 +56,7 @@ func TestExpansion(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, _, err := routes(t, tt.body)
+			got, err := adapttest.Routes(t, tt.body)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,7 +80,7 @@ func TestErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, _, err := routes(t, tt.body)
+			got, err := adapttest.Routes(t, tt.body)
 			if err == nil {
 				t.Fatalf("no error but %s", got)
 			}
@@ -134,7 +93,7 @@ func TestErrors(t *testing.T) {
 
 // Routes without a matcher stay together, where the order puts the directive.
 func TestOrder(t *testing.T) {
-	got, _, err := routes(t, "php_fastcgi php:9000 {\nindex off\n}\nrespond /x hi\nheader A b")
+	got, err := adapttest.Routes(t, "php_fastcgi php:9000 {\nindex off\n}\nrespond /x hi\nheader A b")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +106,7 @@ func TestOrder(t *testing.T) {
 
 // What is made loads, and problems of it are found at the directive.
 func TestLoads(t *testing.T) {
-	_, doc, err := routes(t, "root * /srv\nphp_fastcgi php:9000 {\nsplit .phé\n}")
+	doc, err := adapttest.Site(t, "root * /srv\nphp_fastcgi php:9000 {\nsplit .phé\n}")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +157,7 @@ func TestReferenceVectors(t *testing.T) {
 		if strings.Contains(m[1], "```") {
 			continue
 		}
-		got, _, err := routes(t, m[1])
+		got, err := adapttest.Routes(t, m[1])
 		if err != nil {
 			t.Errorf("%v\nin %s", err, m[1])
 			continue

@@ -5,28 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
-	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/ratelimit"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 )
-
-func adapted(t *testing.T, body string) (*adapt.Document, error) {
-	t.Helper()
-	own := ratelimit.Spec()
-	specs := slices.DeleteFunc(standard.Specs(), func(s module.Spec) bool { return s.ID == own.ID })
-	table, err := module.NewTable(append(specs, own), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	order := standard.DirectiveOrder()
-	if !slices.Contains(order, "rate_limit") {
-		order = slices.Insert(order, slices.Index(order, "basicauth"), "rate_limit")
-	}
-	return adapt.New(table, adapt.Words{Order: order}).Adapt(adapt.Source{Text: []byte(":80 {\n\t" + strings.ReplaceAll(body, "\n", "\n\t") + "\n}\n")})
-}
 
 func TestDirective(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
@@ -38,11 +19,11 @@ func TestDirective(t *testing.T) {
 				"b":{"window":1000000000,"max_events":1}}}]}]`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			doc, err := adapted(t, c.text)
+			doc, err := adapttest.Site(t, c.text)
 			if err != nil {
 				t.Fatal(err)
 			}
-			adapttest.Same(t, string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil)), c.want)
+			adapttest.Same(t, adapttest.RoutesOf(doc), c.want)
 		})
 	}
 }
@@ -68,7 +49,7 @@ func TestDirectiveErrors(t *testing.T) {
 		{"sweep_interval", "rate_limit {\n\tsweep_interval 1m\n}", "'sweep_interval' is not supported yet"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := adapted(t, c.text); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := adapttest.Site(t, c.text); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q in it", err, c.want)
 			}
 		})
@@ -76,7 +57,7 @@ func TestDirectiveErrors(t *testing.T) {
 }
 
 func TestWarning(t *testing.T) {
-	doc, err := adapted(t, "rate_limit {\n}")
+	doc, err := adapttest.Site(t, "rate_limit {\n}")
 	if err != nil || !slices.ContainsFunc(doc.Warnings, func(w caddyfile.Warning) bool { return strings.Contains(w.Message, "limits nothing") }) {
 		t.Errorf("%v, %v", doc.Warnings, err)
 	}

@@ -23,24 +23,33 @@ import (
 )
 
 // versions runs a test for each pair of versions of HTTP: the client's, and the upstream's. up serves the upstream; more is
-// added to the handler's config and transport to its transport's.
-func versions(t *testing.T, up http.HandlerFunc, more, transport string, test func(t *testing.T, f *front, client *http.Client)) {
+// added to the handler's config and settings to its transport's.
+func versions(t *testing.T, up http.HandlerFunc, more, settings string, test func(t *testing.T, f *front, client *http.Client)) {
 	for _, tt := range []struct {
-		name     string
-		h2, onH2 bool
-	}{{"1 to 1", false, false}, {"1 to 2", false, true}, {"2 to 1", true, false}, {"2 to 2", true, true}} {
+		name         string
+		h2           bool
+		onH2, onQUIC bool
+	}{
+		{"1 to 1", false, false, false}, {"1 to 2", false, true, false}, {"1 to 3", false, false, true},
+		{"2 to 1", true, false, false}, {"2 to 2", true, true, false}, {"2 to 3", true, false, true},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := httptest.NewUnstartedServer(up)
-			s.Config.Protocols = protocols(!tt.onH2, tt.onH2)
-			s.Config.ErrorLog = zap.NewStdLog(zap.NewNop())
-			s.Start()
-			t.Cleanup(s.Close)
-			spoken := `"1.1"`
+			address, spoken, transport := "", `"1.1"`, settings
+			if tt.onQUIC {
+				address, spoken, transport = backend3(t, up).addr, `"3"`, settings+`,"tls":{"insecure_skip_verify":true}`
+			} else {
+				s := httptest.NewUnstartedServer(up)
+				s.Config.Protocols = protocols(!tt.onH2, tt.onH2)
+				s.Config.ErrorLog = zap.NewStdLog(zap.NewNop())
+				s.Start()
+				t.Cleanup(s.Close)
+				address = s.Listener.Addr().String()
+			}
 			if tt.onH2 {
 				spoken = `"h2c"`
 			}
 			f := newWorld(t).build(nil, fmt.Sprintf(`{"upstreams":[{"dial":%q}]%s,"transport":{"protocol":"http","versions":[%s]%s}}`,
-				s.Listener.Addr(), more, spoken, transport)).frontH2C()
+				address, more, spoken, transport)).frontH2C()
 			rt := &http.Transport{Protocols: protocols(!tt.h2, tt.h2), DisableCompression: true, ExpectContinueTimeout: time.Hour}
 			t.Cleanup(rt.CloseIdleConnections)
 			test(t, f, &http.Client{Transport: rt, Timeout: 20 * time.Second})

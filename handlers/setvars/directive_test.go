@@ -1,11 +1,9 @@
 package setvars_test
 
 import (
-	"slices"
 	"testing"
 
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/caddyfile"
 )
 
 func TestScalars(t *testing.T) {
@@ -100,18 +98,6 @@ func TestWarnings(t *testing.T) {
 		{"root a b", 2, "'b' is ignored: of two arguments of root the first is a matcher: *, a path that begins with / or a name that begins with @"},
 		{"log_name *", 2, "log_name without names has no effect"},
 	} {
-		t.Run(c.text, func(t *testing.T) {
-			doc, err := adapttest.Adapt(t, ":80 {\n\t"+c.text+"\n}\n")
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := []caddyfile.Warning{{File: "Caddyfile", Line: c.line, Message: c.want}}
-			if c.want == "" {
-				want = nil
-			}
-			if !slices.Equal(doc.Warnings, want) {
-				t.Errorf("got  %v\nwant %v", doc.Warnings, want)
-			}
-		})
+		t.Run(c.text, func(t *testing.T) { adapttest.Warns(t, c.text, c.line, c.want) })
 	}
 }

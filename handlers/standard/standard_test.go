@@ -24,6 +24,7 @@ import (
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server"
 	"github.com/sluiceproxy/sluice/server/certstore"
+	"github.com/sluiceproxy/sluice/server/configloader"
 	"github.com/sluiceproxy/sluice/server/logs"
 	"github.com/sluiceproxy/sluice/server/pki"
 	"github.com/sluiceproxy/sluice/server/tls/automation"
@@ -163,6 +164,7 @@ func inlineKeys(tb *module.Table) map[string][]string {
 		s, _ := tb.Schema(id)
 		visit(map[string]any(s))
 	}
+	keys[configloader.Namespace] = []string{configloader.InlineKey} // the slot is in the admin object, on a higher floor
 	return keys
 }
 

@@ -2,12 +2,10 @@ package staticresponse_test
 
 import (
 	"encoding/json"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/caddyfile"
 )
 
 func TestDirectives(t *testing.T) {
@@ -138,18 +136,6 @@ func TestWarnings(t *testing.T) {
 		{"redir * /new 307", 0, ""},
 		{"redir * /new 307 and more", 2, "'and' is ignored: redir takes at most 2 arguments"},
 	} {
-		t.Run(c.text, func(t *testing.T) {
-			doc, err := adapttest.Adapt(t, ":80 {\n\t"+c.text+"\n}\n")
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := []caddyfile.Warning{{File: "Caddyfile", Line: c.line, Message: c.want}}
-			if c.want == "" {
-				want = nil
-			}
-			if !slices.Equal(doc.Warnings, want) {
-				t.Errorf("got  %v\nwant %v", doc.Warnings, want)
-			}
-		})
+		t.Run(c.text, func(t *testing.T) { adapttest.Warns(t, c.text, c.line, c.want) })
 	}
 }

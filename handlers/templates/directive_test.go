@@ -1,7 +1,6 @@
 package templates_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -9,25 +8,18 @@ import (
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
 	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 	"github.com/sluiceproxy/sluice/handlers/templates"
 )
 
 func adapted(t *testing.T, body string) (*adapt.Document, error) {
 	t.Helper()
-	own := templates.Spec()
-	specs := slices.DeleteFunc(standard.Specs(), func(s module.Spec) bool { return s.ID == own.ID })
 	extension := module.New("http.handlers.templates.functions.ext", "For tests.", nil,
 		func(*module.Env, *struct{}) (templates.Functions, error) { return nil, nil },
 		module.Words(func(_ *module.Use, d *caddyfile.Dispenser) (any, error) {
 			d.Next()
 			return map[string]any{"args": d.RemainingArgs()}, nil
 		}))
-	table, err := module.NewTable(append(specs, own, extension), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()}).Adapt(adapt.Source{Text: []byte(":80 {\n\t" + strings.ReplaceAll(body, "\n", "\n\t") + "\n}\n")})
+	return adapttest.With(t, extension).Adapt(adapt.Source{Text: []byte(":80 {\n\t" + strings.ReplaceAll(body, "\n", "\n\t") + "\n}\n")})
 }
 
 func TestDirective(t *testing.T) {
@@ -45,7 +37,7 @@ func TestDirective(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			adapttest.Same(t, string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil)), c.want)
+			adapttest.Same(t, adapttest.RoutesOf(doc), c.want)
 			if got := len(doc.Warnings) > 0; got != (c.warning != "") || (got && !strings.Contains(doc.Warnings[0].Message, c.warning)) {
 				t.Errorf("warnings %v, want %q", doc.Warnings, c.warning)
 			}

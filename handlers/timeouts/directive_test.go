@@ -1,36 +1,11 @@
 package timeouts_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/caddyfile"
-	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/standard"
-	"github.com/sluiceproxy/sluice/handlers/timeouts"
 )
-
-// adapted adapts the directives of a site :80 and returns its routes.
-func adapted(t *testing.T, body string) (string, error) {
-	t.Helper()
-	specs := standard.Specs()
-	if own := timeouts.Spec(); !slices.ContainsFunc(specs, func(s module.Spec) bool { return s.ID == own.ID }) {
-		specs = append(specs, own)
-	}
-	table, err := module.NewTable(specs, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()})
-	doc, err := a.Adapt(adapt.Source{Text: []byte(":80 {\n" + body + "\n}\n"), Env: caddyfile.Env{LookupEnv: func(string) (string, bool) { return "", false }}})
-	if err != nil {
-		return "", err
-	}
-	return string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil)), nil
-}
 
 func TestDirective(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
@@ -41,7 +16,7 @@ func TestDirective(t *testing.T) {
 		{"timeouts {\n\twrite_timeout 1h\n\twrite_timeout -1s\n}", `[{"handle":[{"handler":"timeouts","write_timeout":-1000000000}]}]`},
 		{"timeouts *", `[{"handle":[{"handler":"timeouts"}]}]`},
 	} {
-		got, err := adapted(t, c.text)
+		got, err := adapttest.Routes(t, c.text)
 		if err != nil {
 			t.Errorf("%s: %v", c.text, err)
 			continue
@@ -61,7 +36,7 @@ func TestDirectiveErrors(t *testing.T) {
 		{"timeouts {\n\tmax_write_chunk big\n}", "invalid size 'big'"},
 		{"timeouts 5s", "wrong argument count"},
 	} {
-		if got, err := adapted(t, c.text); err == nil {
+		if got, err := adapttest.Routes(t, c.text); err == nil {
 			t.Errorf("%s: no error but %s", c.text, got)
 		} else if !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error of %q\nis   %s\nwant %s", c.text, err, c.want)

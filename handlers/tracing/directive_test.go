@@ -4,26 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/caddyfile"
-	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 )
-
-func adapted(t *testing.T, text string) (string, error) {
-	t.Helper()
-	table, err := module.NewTable(specs(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()}).Adapt(adapt.Source{Filename: "Caddyfile", Text: []byte(":80 {\n" + text + "\n}\n"),
-		Env: caddyfile.Env{LookupEnv: func(string) (string, bool) { return "", false }}})
-	if err != nil {
-		return "", err
-	}
-	return string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil)), nil
-}
 
 func TestDirective(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
@@ -32,7 +14,7 @@ func TestDirective(t *testing.T) {
 		{"tracing {\n\tspan_attributes {\n\t\ta 1\n\t\tb {host}\n\t\ta 2\n\t}\n\tspan {path}\n}", `[{"handle":[{"handler":"tracing","span":"{http.request.uri.path}","span_attributes":{"a":"2","b":"{http.request.host}"}}]}]`},
 		{"tracing {\n}", `[{"handle":[{"handler":"tracing"}]}]`},
 	} {
-		got, err := adapted(t, c.text)
+		got, err := adapttest.Routes(t, c.text)
 		if err != nil {
 			t.Errorf("%s: %v", c.text, err)
 			continue
@@ -41,7 +23,7 @@ func TestDirective(t *testing.T) {
 	}
 	for _, text := range []string{"tracing now", "tracing /a now", "tracing {\n\tspan\n}", "tracing {\n\tspan a b\n}", "tracing {\n\tspans a\n}",
 		"tracing {\n\tspan_attributes a\n}", "tracing {\n\tspan_attributes {\n\t\ta\n\t}\n}", "tracing {\n\tspan_attributes {\n\t\ta b c\n\t}\n}"} {
-		if got, err := adapted(t, text); err == nil || !strings.Contains(err.Error(), "wrong argument count or unexpected line ending") {
+		if got, err := adapttest.Routes(t, text); err == nil || !strings.Contains(err.Error(), "wrong argument count or unexpected line ending") {
 			t.Errorf("%s: %s, %v", text, got, err)
 		}
 	}

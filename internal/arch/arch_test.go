@@ -24,14 +24,14 @@ var floors = []struct {
 }{
 	{"config", 0}, {"config/caddyfile", 0}, {"schema", 0}, {"storage", 0}, {"upstream", 1}, {"upstream/", 0}, {"internal/nameset", -1},
 	{"handlers/vars", 0}, {"server/wire", 0},
-	{"internal/seq", -1}, {"internal/netaddr", -1}, {"internal/urlpath", -1}, {"internal/fsys", -1}, {"internal/metrics", -1}, {"internal/events", -1},
-	{"internal/idleread", -1}, {"internal/http2connect", -1}, {"internal/memory", 1}, {"internal/porttest", -1}, {"internal/", 10},
-	{"handlers", 1}, {"storage/internal/", 0}, {"storage/", 1}, {"config/module", 1}, {"server/listen", 1},
+	{"internal/seq", -1}, {"internal/netaddr", -1}, {"internal/urlpath", -1}, {"internal/fsys", -1}, {"internal/fsx", -1}, {"internal/metrics", -1}, {"internal/events", -1},
+	{"internal/idleread", -1}, {"internal/http2connect", -1}, {"internal/memory", 1}, {"internal/porttest", -1}, {"internal/bench", 10}, {"internal/bench/", 9}, {"internal/", 10},
+	{"handlers", 1}, {"storage/", 1}, {"config/module", 1}, {"server/listen", 1},
 	{"server/proxyprotocol", 2}, {"server/logs/filtermod", 2}, {"server/logs/", 1}, {"server/logs", 2}, {"internal/telemetry", -1},
 	{"handlers/route", 2}, {"handlers/clientip", 2}, {"server/logs", 2}, {"server/trust", 2}, {"server/pki", 2}, {"server/pki/pools", 3}, {"server/certstore", 2}, {"server/events", 2}, {"server/networkproxy", 2}, {"server/tls/dnsproviders", 2}, {"server/configloader", 3}, {"server/tls/handshake", 3}, {"server/tls/issuance", 3}, {"server/tls/automation/managers", 4}, {"server/tls/automation", 5}, {"server/tls/automation/", 3},
 	{"handlers/headerops", 2}, {"handlers/rewriteops", 2}, {"handlers/match/respmatch", 1}, {"handlers/match/urlpattern", 2}, {"handlers/templates/engine", 2}, {"handlers/match/expression", 4}, {"handlers/reverseproxy/selection", 3}, {"handlers/reverseproxy/httptransport", 3}, {"handlers/reverseproxy", 4}, {"handlers/reverseproxy/", 2},
 	{"handlers/standard", 6}, {"handlers/", 3},
-	{"server", 4}, {"config/adapt", 5}, {"config/adapt/tlsadapt", 4}, {"config/adapt/", 1}, {"admin/pulled", 6}, {"admin", 7}, {"admin/endpoint", 8}, {"admin/admintest", 8}, {"cmd/sluice/internal/", 8}, {"cmd/", 9},
+	{"server", 4}, {"config/adapt", 5}, {"config/adapt/tlsadapt", 4}, {"config/adapt/", 1}, {"admin/pulled", 6}, {"admin/access", 6}, {"admin/identity", 6}, {"admin", 7}, {"admin/endpoint", 8}, {"admin/admintest", 8}, {"cmd/sluice/internal/", 8}, {"cmd/", 9},
 }
 
 // largeFiles and longFunctions are exceptions, each with its reason.

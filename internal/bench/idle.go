@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/sluiceproxy/sluice/internal/bench/machine"
 )
 
 // holder is a proxy whose memory the case websockets watches.
@@ -26,7 +28,7 @@ const idleLimitKB = 32
 // idle measures the resident memory of an idle WebSocket.
 func (b *bench) idle() error {
 	b.printf("websockets: resident memory of an idle WebSocket through which a message went both ways; garbage is collected\n")
-	files := openFiles()
+	files := machine.OpenFiles()
 	upstream, plain, _, err := b.startStreamUpstream()
 	if upstream != nil {
 		defer upstream.stop()
@@ -233,7 +235,7 @@ func (b *bench) collect(h *holder) (memory, error) {
 			return m, err
 		}
 	}
-	mb, err := residentTotal(h.pid())
+	mb, err := machine.ResidentTotal(h.pid())
 	m.resident = mb * 1024
 	return m, err
 }

@@ -1,22 +1,17 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/sluiceproxy/sluice/internal/bench/certs"
+	"github.com/sluiceproxy/sluice/internal/bench/machine"
 )
 
 // named is what a server did with many names whose certificates are in a
@@ -36,7 +31,7 @@ func (b *bench) names() error {
 	for _, n := range b.managed {
 		b.printf("names: start with the certificates of %d names in a storage, change one route, add one name\n", n)
 		storage := filepath.Join(b.dir, "storage-"+strconv.Itoa(n))
-		if err := b.fillStorage(storage, n); err != nil {
+		if err := certs.Fill(b.ctx, storage, n, managedName); err != nil {
 			return err
 		}
 		var own *named
@@ -112,7 +107,7 @@ func (b *bench) manage(m *model, n int, storage string) (*named, error) {
 	if err := b.sleep(b.settle); err != nil {
 		return nil, err
 	}
-	if g.rss, err = residentMB(m.pid()); err != nil {
+	if g.rss, err = machine.ResidentMB(m.pid()); err != nil {
 		return nil, err
 	}
 	return g, b.addName(m, n, storage, g)
@@ -213,48 +208,4 @@ func namesSite(admin, data, storage string, n int) object {
 	apps["tls"] = object{"automation": object{"policies": list{object{"issuers": list{object{"module": "internal"}}}}}, "cache": object{"capacity": 2 * n}}
 	apps["pki"] = object{"certificate_authorities": object{"local": object{"install_trust": false}}}
 	return d
-}
-
-// fillStorage writes certificates as if they had been obtained.
-func (b *bench) fillStorage(root string, n int) error {
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bench"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(100 * 24 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	for i := range n {
-		if err := b.ctx.Err(); err != nil {
-			return err
-		}
-		if err := storeCertificate(root, managedName(i), int64(i+2), ca, caKey); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func storeCertificate(root, name string, serial int64, ca *x509.Certificate, caKey *ecdsa.PrivateKey) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(serial), DNSNames: []string{name}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter.Add(-time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}, ca, &key.PublicKey, caKey)
-	if err != nil {
-		return err
-	}
-	private, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return err
-	}
-	dir := filepath.Join(root, "certificates", "local", name)
-	return errors.Join(os.MkdirAll(dir, 0o700),
-		os.WriteFile(filepath.Join(dir, name+".crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
-		os.WriteFile(filepath.Join(dir, name+".key"), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private}), 0o600),
-		os.WriteFile(filepath.Join(dir, name+".json"), encode(object{"sans": list{name}, "issuer_data": nil}), 0o600))
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluiceproxy/sluice/internal/bench/machine"
 )
 
 func TestHistogram(t *testing.T) {
@@ -180,18 +182,18 @@ func TestMeasuresOfAProcess(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip(runtime.GOOS)
 	}
-	before, err := cpuTime(os.Getpid())
+	before, err := machine.CPUTime(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
 	await(t, func() bool { // spins, so that time is used
-		now, err := cpuTime(os.Getpid())
+		now, err := machine.CPUTime(os.Getpid())
 		return err == nil && now >= before+50*time.Millisecond
 	})
-	if mb, err := residentMB(os.Getpid()); err != nil || mb < 1 || mb > 4096 {
+	if mb, err := machine.ResidentMB(os.Getpid()); err != nil || mb < 1 || mb > 4096 {
 		t.Errorf("resident %v MB, %v", mb, err)
 	}
-	if _, err := cpuTime(1 << 30); err == nil {
+	if _, err := machine.CPUTime(1 << 30); err == nil {
 		t.Error("a process that does not exist has CPU time")
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/sluiceproxy/sluice/internal/bench/machine"
 )
 
 // startCandidates starts sluice and each peer that is installed, all as proxies
@@ -77,7 +79,7 @@ http {
  access_log off; keepalive_requests 1000000000; keepalive_timeout 300s; client_max_body_size 20m;
  client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
 %[2]s}
-`, dir, http, max(4096, openFiles()))
+`, dir, http, max(4096, machine.OpenFiles()))
 	file := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err

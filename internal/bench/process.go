@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/sluiceproxy/sluice/internal/bench/machine"
 )
 
 // process is a child. It dies with the run at the latest.
@@ -39,7 +41,7 @@ func start(ctx context.Context, dir, name string, env []string, argv ...string) 
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, f, f
-	ownGroup(cmd)
+	machine.OwnGroup(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
@@ -72,7 +74,7 @@ func (p *process) stop() {
 
 // kill ends whatever is left of the child's group.
 func (p *process) kill() {
-	p.once.Do(func() { killGroup(p.cmd) })
+	p.once.Do(func() { machine.KillGroup(p.cmd) })
 	<-p.done
 }
 

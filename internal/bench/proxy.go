@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/sluiceproxy/sluice/internal/bench/machine"
 )
 
 // candidate is one server of the case proxy.
@@ -117,7 +119,7 @@ func (b *bench) shoot(s *candidate, name string, k kind) (shot, error) {
 	if name == "routes1000" && s.many != "" {
 		addr = s.many
 	}
-	before, err := cpuTime(s.pid())
+	before, err := machine.CPUTime(s.pid())
 	if err != nil {
 		return shot{}, err
 	}
@@ -125,7 +127,7 @@ func (b *bench) shoot(s *candidate, name string, k kind) (shot, error) {
 	if err != nil {
 		return shot{}, err
 	}
-	after, err := cpuTime(s.pid())
+	after, err := machine.CPUTime(s.pid())
 	if err != nil {
 		return shot{}, s.failed("ended under load")
 	}

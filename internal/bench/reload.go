@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/sluiceproxy/sluice/internal/bench/machine"
 )
 
 // growth is what one server did with a document of many routes.
@@ -95,7 +97,7 @@ func (b *bench) weigh(m *model) (float64, int, error) {
 	if err := b.sleep(b.settle); err != nil {
 		return 0, 0, err
 	}
-	rss, err := residentMB(m.pid())
+	rss, err := machine.ResidentMB(m.pid())
 	return rss, m.goroutines(b), err
 }
 
@@ -236,7 +238,7 @@ func (d *disk) measure() error {
 	if _, err := d.file.WriteAt(block, 0); err != nil {
 		return err
 	}
-	if err := syncData(d.file); err != nil {
+	if err := machine.SyncData(d.file); err != nil {
 		return fmt.Errorf("syncing: %w", err)
 	}
 	d.times = append(d.times, time.Since(start))

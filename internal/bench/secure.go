@@ -2,23 +2,18 @@ package main
 
 import (
 	"cmp"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluiceproxy/sluice/internal/bench/certs"
+	"github.com/sluiceproxy/sluice/internal/bench/machine"
 )
 
 // secureHost is the name of the certificate that the case tls uses.
@@ -59,7 +54,7 @@ func (c *secureClient) config(protocols ...string) *tls.Config {
 // secure measures what handshakes and requests with TLS cost.
 func (b *bench) secure() error {
 	b.printf("tls: CPU of the server for a handshake (ECDSA P-256) and for a small request, %v each, median of %d\n", b.period, b.rounds)
-	cert, key, roots, err := b.makeCertificate()
+	cert, key, roots, err := certs.Make(b.dir, secureHost)
 	if err != nil {
 		return err
 	}
@@ -92,7 +87,7 @@ func (b *bench) secure() error {
 
 // shootSecure measures one server once.
 func (b *bench) shootSecure(s *candidate, k secureKind, roots *x509.CertPool) (shot, error) {
-	before, err := cpuTime(s.pid())
+	before, err := machine.CPUTime(s.pid())
 	if err != nil {
 		return shot{}, err
 	}
@@ -120,7 +115,7 @@ func (b *bench) shootSecure(s *candidate, k secureKind, roots *x509.CertPool) (s
 	if err := errors.Join(errs...); err != nil {
 		return shot{}, err
 	}
-	after, err := cpuTime(s.pid())
+	after, err := machine.CPUTime(s.pid())
 	if err != nil || n.Load() == 0 {
 		return shot{}, s.failed("ended, or answered nothing")
 	}
@@ -146,38 +141,6 @@ func (b *bench) printSecure(k secureKind, servers []*candidate, shots map[string
 				verdict(us(own.cpu)/us(p.cpu), k.limits[peer], "x%.3g"))
 		}
 	}
-}
-
-// makeCertificate writes a certificate that signs itself, and its key.
-func (b *bench) makeCertificate() (certFile, keyFile string, roots *x509.CertPool, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return "", "", nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: secureHost}, DNSNames: []string{secureHost},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(48 * time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IsCA: true, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return "", "", nil, err
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return "", "", nil, err
-	}
-	roots = x509.NewCertPool()
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		return "", "", nil, err
-	}
-	roots.AddCert(parsed)
-	certFile, keyFile = filepath.Join(b.dir, "cert.pem"), filepath.Join(b.dir, "key.pem")
-	return certFile, keyFile, roots, errors.Join(
-		os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
-		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
 }
 
 // startSecure starts sluice, Caddy and nginx with one certificate and one small

@@ -76,9 +76,9 @@ func (x *secured) start(doc object) {
 	x.s = launch(x.t, x.h, x.h.command(filepath.Join(tools, "sluice"), args...))
 	x.t.Cleanup(func() {
 		if x.t.Failed() {
-			var text strings.Builder // without the questions of this test
+			var text strings.Builder // without the questions of this test, and what they led to
 			for line := range strings.Lines(x.s.log.String()) {
-				if !strings.Contains(line, `"admin.api"`) {
+				if !strings.Contains(line, `"admin.api"`) && !strings.Contains(line, `"level":"debug"`) {
 					text.WriteString(line)
 				}
 			}

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -292,55 +291,4 @@ func TestACMERenewalWithoutCA(t *testing.T) {
 	if l := c.certificates()[host]; l.Attempts != 1 {
 		t.Errorf("it is tried all the time: %+v", l)
 	}
-}
-
-// Edits while a certificate is issued neither end that nor begin it again.
-func TestACMEEditsDuringIssuance(t *testing.T) {
-	t.Parallel()
-	const host = "slow.example.com"
-	arrived, release := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	c := newCertified(t, acmetest.Options{Wrap: func(h http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if strings.HasPrefix(r.URL.Path, acmetest.Finalize) {
-				once.Do(func() { close(arrived) })
-				select {
-				case <-release:
-				case <-r.Context().Done():
-				}
-			}
-			h.ServeHTTP(w, r)
-		})
-	}})
-	policies := []any{object{"subjects": []string{"other.localhost"}, "key_type": "p256", "issuers": []any{object{"module": "internal"}}},
-		object{"issuers": []any{issuerOf(c.ca, nil)}}}
-	doc := c.automated(policies, helloRoute("hello", host), helloRoute("spare", "spare.localhost"))
-	c.start(doc)
-	within(t, patience, "the order", func() error {
-		select {
-		case <-arrived:
-			return nil
-		default:
-			return errors.New("not yet")
-		}
-	})
-	for i := range 12 {
-		switch i % 4 {
-		case 0:
-			c.e.do("POST", streamRoutes, helloRoute("new", fmt.Sprintf("n%d.localhost", i)))
-		case 1:
-			c.e.do("PATCH", "/config/apps/tls/automation/policies/0/key_type", []string{"p384", "p256"}[i/4%2])
-		case 2:
-			c.e.do("PATCH", streamRoutes+"/1/handle/0/body", fmt.Sprintf("edit %d", i))
-		case 3:
-			c.e.do("POST", "/config/apps/tls/cache", object{"capacity": 5000 + i})
-		}
-	}
-	close(release)
-	c.serves(fifteen, "hello", host)
-	if orders, issued := c.ca.Requests(acmetest.Order), c.ca.Issued(); orders != 1 || issued != 1 {
-		t.Errorf("%d orders, %d certificates", orders, issued)
-	}
-	// A name that goes while it is ordered is forgotten, and can come back.
-	c.challengesGone()
 }

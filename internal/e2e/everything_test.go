@@ -410,6 +410,7 @@ func (s *everythingServer) works(t *testing.T) {
 		{"/limited", "x.test", 200, "rest misc"},
 		{"/proxy/c", "x.test", 200, "one GET /c?s=1&t=2 host=x.test"},
 		{"/secure/c", "x.test", 200, "up.test for ann"},
+		{"/acme/local/directory", "x.test", 200, `{"newNonce":"https://ca.test:8443/acme/local/new-nonce",`},
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://127.0.0.1:"+s.vars["P2"]+c.path, nil)
 		if err != nil {

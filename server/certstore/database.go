@@ -12,6 +12,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/sluiceproxy/sluice/internal/fsx"
 )
 
 // lockPatience is how long opening a file waits for a process that is just ending.
@@ -155,7 +157,7 @@ func checkFormat(tx *bbolt.Tx) error {
 // abandon closes the file under the database, whatever state that is in.
 func (d *database) abandon() {
 	if d.file != nil {
-		unflock(d.file) // its mapping may stay, and hold the lock
+		fsx.Unlock(d.file) // its mapping may stay, and hold the lock
 		d.file.Close()
 	}
 	d.db, d.file = nil, nil

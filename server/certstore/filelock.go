@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+
+	"github.com/sluiceproxy/sluice/internal/fsx"
 )
 
 // A lock is the file locks/NAME.lock with the times {"created","updated"}, as
@@ -140,7 +142,7 @@ func editLock(file string, f func(*os.File, lockFile) (bool, error)) (bool, erro
 		return false, err
 	}
 	defer h.Close() // which releases the flock
-	if ok, err := flock(h); !ok {
+	if ok, err := fsx.TryLock(h); !ok {
 		return false, err
 	}
 	info, err := h.Stat()

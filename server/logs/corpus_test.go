@@ -1,37 +1,15 @@
 package logs_test
 
 import (
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
 	"github.com/sluiceproxy/sluice/config/caddyfile"
-	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/standard"
-	"github.com/sluiceproxy/sluice/server/logs"
-	"github.com/sluiceproxy/sluice/server/logs/filtermod"
 )
-
-// adapter knows what ships, and the modules of this folder.
-func adapter(t *testing.T) *adapt.Adapter {
-	t.Helper()
-	specs, own := standard.Specs(), slices.Concat(logs.Specs(), filtermod.Specs())
-	refused := maps.Clone(standard.Refused())
-	for _, s := range own {
-		specs = slices.DeleteFunc(specs, func(o module.Spec) bool { return o.ID == s.ID })
-		delete(refused, s.ID)
-	}
-	table, err := module.NewTable(append(specs, own...), refused)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder(), Refused: standard.RefusedDirectives()})
-}
 
 // TestCorpus runs the collected cases about logs, where they lie beside the
 // project.
@@ -44,7 +22,7 @@ func TestCorpus(t *testing.T) {
 	if len(files) == 0 {
 		t.Skip("the corpus is not beside the project")
 	}
-	a := adapter(t)
+	a := adapttest.Adapter(t)
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -67,7 +45,7 @@ func TestCorpus(t *testing.T) {
 }
 
 func TestReferenceExamples(t *testing.T) {
-	a := adapter(t)
+	a := adapttest.Adapter(t)
 	for text, want := range map[string]string{
 		`{
 	log {

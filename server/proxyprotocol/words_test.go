@@ -4,31 +4,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/caddyfile"
-	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/standard"
-	"github.com/sluiceproxy/sluice/server/proxyprotocol"
 )
 
 // adapted adapts a site with listener wrappers.
 func adapted(t *testing.T, wrappers string) (string, error) {
 	t.Helper()
-	specs := standard.Specs()
-	listed := false
-	for _, s := range specs {
-		listed = listed || s.ID == proxyprotocol.Spec().ID
-	}
-	if !listed {
-		specs = append(specs, proxyprotocol.Spec())
-	}
-	table, err := module.NewTable(specs, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	text := "{\n\tservers {\n\t\tlistener_wrappers {\n" + wrappers + "\n\t\t}\n\t}\n}\nhttp://a.test {\n}\n"
-	doc, err := adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()}).Adapt(adapt.Source{Filename: "Caddyfile", Text: []byte(text), Env: caddyfile.Env{LookupEnv: func(string) (string, bool) { return "", false }}})
+	doc, err := adapttest.Adapt(t, text)
 	if err != nil {
 		return "", err
 	}

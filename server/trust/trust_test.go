@@ -15,10 +15,8 @@ import (
 	"testing"
 
 	"github.com/sluiceproxy/sluice/config"
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
 	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/server/trust"
 	"github.com/sluiceproxy/sluice/server/trust/trusttest"
@@ -201,23 +199,9 @@ func TestFilesAreInputs(t *testing.T) {
 }
 
 func TestWords(t *testing.T) {
-	table, err := module.NewTable(withTrust(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()})
 	routes := func(text string) (string, error) {
-		doc, err := a.Adapt(adapt.Source{Text: []byte(":80 {\nreverse_proxy a:1 {\ntransport http {\ntls_trust_pool " + text + "\n}\n}\n}\n")})
-		if err != nil {
-			return "", err
-		}
-		tls := ""
-		for _, r := range doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").Elements() {
-			for _, h := range r.Get("handle").Elements() {
-				tls = string(h.Get("transport").Get("tls").Get("ca").AppendJSON(nil))
-			}
-		}
-		return tls, nil
+		h, err := adapttest.Handler(t, "reverse_proxy a:1 {\ntransport http {\ntls_trust_pool "+text+"\n}\n}")
+		return string(h.Get("transport").Get("tls").Get("ca").AppendJSON(nil)), err
 	}
 	for text, want := range map[string]string{
 		"inline {\ntrust_der AA BB\ntrust_der CC\n}": `{"provider":"inline","trusted_ca_certs":["AA","BB","CC"]}`,
@@ -248,17 +232,6 @@ func TestWords(t *testing.T) {
 			t.Errorf("%s: no place: %v", text, err)
 		}
 	}
-}
-
-// withTrust is what ships, with this package.
-func withTrust() []module.Spec {
-	specs := slices.Clone(standard.Specs())
-	for _, s := range trust.Specs() {
-		if !slices.ContainsFunc(specs, func(o module.Spec) bool { return o.ID == s.ID }) {
-			specs = append(specs, s)
-		}
-	}
-	return specs
 }
 
 func TestParse(t *testing.T) {

@@ -31,7 +31,8 @@ type conn struct {
 	core *core
 	h2   bool                 // serves HTTP/2: deadlines for reading are those of its streams
 	tls  *tls.ConnectionState // nil in clear text
-	peer *quicPeer            // of HTTP/3 only
+
+	activity *activity // of HTTP/2 and HTTP/3, else nil
 
 	set         atomic.Pointer[Settings] // of the current request
 	passthrough atomic.Bool              // hijacked: nothing is watched any more
@@ -68,7 +69,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	switch {
 	case len(p) == 0:
 		return 0, nil
-	case c.h2 || c.passthrough.Load():
+	case c.h2:
+		return c.readFrames(p)
+	case c.passthrough.Load():
 		if len(c.replay) > 0 {
 			return c.takeReplay(p), nil
 		}
@@ -316,6 +319,9 @@ func (c *conn) forceClose() error {
 		return nil
 	}
 	err := c.raw.Close()
+	if c.activity != nil {
+		c.activity.stop()
+	}
 	c.srv.untrack(c)
 	return err
 }

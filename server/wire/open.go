@@ -94,10 +94,7 @@ func (s *Server) begin(c *conn, beginning []byte) {
 	c.got = len(beginning) > 0
 	c.mu.Unlock()
 	_ = c.core.Serve(&once{c: c})
-	s.mu.Lock()
-	draining := s.draining
-	s.mu.Unlock()
-	if draining {
+	if s.isDraining() {
 		c.drain()
 	}
 }

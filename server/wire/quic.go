@@ -49,6 +49,13 @@ type QUIC struct {
 	accepted uint64
 }
 
+// quicStreams is how many requests a client of HTTP/3 may have open at a time.
+const quicStreams = 250
+
+// quicRunning is how many may run. They can be more than are open, since a stream
+// that its client has given up is none, but its handler may still run.
+const quicRunning = 4 * quicStreams
+
 // quicCore is the http3.Server of the connections with one header limit.
 type quicCore struct {
 	http3.Server
@@ -173,17 +180,29 @@ func (q *QUIC) left(k *quicCore) {
 
 func (q *QUIC) connContext(ctx context.Context, c *quic.Conn) context.Context {
 	id := &Conn{local: c.LocalAddr(), remote: c.RemoteAddr(), listener: q.opt.Listener, accepted: time.Now()}
-	return context.WithValue(ctx, connKey{}, &conn{id: id, h2: true, peer: newQUICPeer(c, q.opt.Settings().IdleTimeout)})
+	known := &conn{id: id, h2: true, activity: &activity{
+		idle: q.opt.Settings().IdleTimeout,
+		most: quicRunning,
+		expired: func() {
+			_ = c.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "idle")
+		},
+		excess: func() {
+			_ = c.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "too many requests run that were given up")
+		},
+	}}
+	known.activity.start()
+	context.AfterFunc(c.Context(), known.activity.stop)
+	return context.WithValue(ctx, connKey{}, known)
 }
 
 func (q *QUIC) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	q.requests.Add(1)
 	defer q.ended()
 	c := r.Context().Value(connKey{}).(*conn)
-	if !c.peer.begin() {
+	if !c.activity.begin() {
 		return
 	}
-	defer c.peer.end()
+	defer c.activity.end()
 	c.id.requests.Add(1)
 	if r.Method == http.MethodConnect && r.Proto != "HTTP/3.0" {
 		// An extended CONNECT (RFC 9220), told as net/http tells of those of HTTP/2.

@@ -56,7 +56,6 @@ type Server struct {
 type coreKey struct {
 	h2        bool
 	maxHeader int
-	idle      time.Duration // HTTP/2 only
 }
 
 // core is the http.Server of the connections with one key.
@@ -144,6 +143,12 @@ func (s *Server) checkEmpty() {
 	}
 }
 
+func (s *Server) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}
+
 // upgrade serves HTTP/2 on a connection whose preface was read.
 func (s *Server) upgrade(old *conn) {
 	s.succeed(old, &conn{raw: old.raw, srv: s, id: old.id, h2: true, replay: old.replay})
@@ -153,13 +158,18 @@ func (s *Server) upgrade(old *conn) {
 func (s *Server) succeed(old, c *conn) {
 	set := s.opt.Settings()
 	c.set.Store(set)
-	key := coreKey{maxHeader: set.maxHeader()}
 	if c.h2 {
-		key.h2, key.idle = true, max(set.IdleTimeout, 0)
+		c.activity = &activity{idle: set.IdleTimeout, expired: c.leave}
+		if s.isDraining() {
+			c.activity.idle = drainFirstByte // it may have its first request before it
+		}
 	}
-	if !s.track(c, key) {
+	if !s.track(c, coreKey{h2: c.h2, maxHeader: set.maxHeader()}) {
 		c.raw.Close()
 	} else {
+		if c.h2 {
+			c.activity.start()
+		}
 		o := &once{c: c}
 		if c.core.Serve(o); o.c != nil { // the server drains since now
 			c.forceClose()
@@ -186,15 +196,12 @@ func (s *Server) coreFor(key coreKey) *core {
 	k.Protocols.SetHTTP1(!key.h2)
 	k.Protocols.SetUnencryptedHTTP2(key.h2)
 	if key.h2 {
+		k.IdleTimeout = 0 // ours holds
 		k.HTTP2 = &http.HTTP2Config{MaxReadFrameSize: maxFrame}
-	}
-	if key.idle > 0 {
-		k.IdleTimeout = key.idle
 	}
 	if s.draining { // one that is new and has its first request before it
 		k.SetKeepAlivesEnabled(false)
 		if key.h2 {
-			k.IdleTimeout = drainFirstByte
 			return k // its like have been told to go away
 		}
 	}
@@ -214,6 +221,8 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		r.TLS = c.tls
 	}
 	if c.h2 {
+		c.activity.begin()
+		defer c.activity.end()
 		serveStream(s.opt.Settings(), s.opt.Handler, w, r)
 		return
 	}

@@ -12,8 +12,8 @@ import (
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"github.com/sluiceproxy/sluice/internal/fsx"
 	"github.com/sluiceproxy/sluice/storage"
-	"github.com/sluiceproxy/sluice/storage/internal/fsx"
 )
 
 var (

@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sluiceproxy/sluice/internal/fsx"
 	"github.com/sluiceproxy/sluice/storage"
-	"github.com/sluiceproxy/sluice/storage/internal/fsx"
 )
 
 // takeLock takes the lock file, or says who has it.

@@ -12,8 +12,8 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/sluiceproxy/sluice/internal/fsx"
 	"github.com/sluiceproxy/sluice/storage"
-	"github.com/sluiceproxy/sluice/storage/internal/fsx"
 )
 
 // unfinished is what the name of a file has at its end while it is being made.

@@ -56,6 +56,7 @@ type timeoutError string
 
 func (e timeoutError) Error() string { return string(e) }
 func (timeoutError) Timeout() bool   { return true }
+func (timeoutError) Temporary() bool { return true }
 
 // RefusedError is an upstream that is there and does not come to terms: over its certificate or ours, the version of QUIC,
 // or that it speaks no HTTP/3.

@@ -4,6 +4,7 @@ package adapttest
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,13 +18,15 @@ import (
 )
 
 // standardAdapter is made once: making the table takes longer than most tests.
-var standardAdapter = sync.OnceValues(func() (*adapt.Adapter, error) {
-	table, err := module.NewTable(standard.Specs(), standard.Refused())
+var standardAdapter = sync.OnceValues(func() (*adapt.Adapter, error) { return adapterOf(standard.Specs()) })
+
+func adapterOf(specs []module.Spec) (*adapt.Adapter, error) {
+	table, err := module.NewTable(specs, standard.Refused())
 	if err != nil {
 		return nil, err
 	}
 	return adapt.New(table, adapt.Words{Order: standard.DirectiveOrder(), Directives: standard.Directives(), Refused: standard.RefusedDirectives()}), nil
-})
+}
 
 // Adapter returns the adapter of everything that ships.
 func Adapter(t testing.TB) *adapt.Adapter {
@@ -55,6 +58,76 @@ func Full(t testing.TB, text string) string {
 	return string(doc.Root.AppendJSON(nil))
 }
 
+// Site adapts a site :80 with the directives of body.
+func Site(t testing.TB, body string) (*adapt.Document, error) {
+	t.Helper()
+	return Adapt(t, siteText(body))
+}
+
+// siteText is formatted if body is.
+func siteText(body string) string {
+	return ":80 {\n\t" + strings.ReplaceAll(body, "\n", "\n\t") + "\n}\n"
+}
+
+// Routes returns the routes of a site :80 with the directives of body as JSON.
+func Routes(t testing.TB, body string) (string, error) {
+	t.Helper()
+	doc, err := Site(t, body)
+	if err != nil {
+		return "", err
+	}
+	return RoutesOf(doc), nil
+}
+
+// RoutesOf returns the routes of a document's first server as JSON.
+func RoutesOf(doc *adapt.Document) string {
+	return string(server(doc.Root).Get("routes").AppendJSON(nil))
+}
+
+// Handler returns the last handler of a site :80 with the directives of body.
+func Handler(t testing.TB, body string) (*config.Node, error) {
+	t.Helper()
+	doc, err := Site(t, body)
+	if err != nil {
+		return nil, err
+	}
+	var last *config.Node
+	for _, r := range server(doc.Root).Get("routes").Elements() {
+		for _, h := range r.Get("handle").Elements() {
+			last = h
+		}
+	}
+	return last, nil
+}
+
+// Warns checks that a site :80 with the directives of body makes one warning in
+// a line, or none if want is empty.
+func Warns(t testing.TB, body string, line int, want string) {
+	t.Helper()
+	doc, err := Site(t, body)
+	if err != nil {
+		t.Fatalf("adapting:\n%s\n%v", body, err)
+	}
+	warnings := []caddyfile.Warning{{File: adapt.DefaultFilename, Line: line, Message: want}}
+	if want == "" {
+		warnings = nil
+	}
+	if !slices.Equal(doc.Warnings, warnings) {
+		t.Errorf("warnings of\n%s\nare  %v\nwant %v", body, doc.Warnings, warnings)
+	}
+}
+
+// With returns the adapter of everything that ships and of modules that only a
+// test has.
+func With(t testing.TB, specs ...module.Spec) *adapt.Adapter {
+	t.Helper()
+	a, err := adapterOf(slices.Concat(standard.Specs(), specs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 // Body returns the routes of a site :80 with the directives of body as JSON;
 // null if there are none.
 func Body(t testing.TB, body string) string {
@@ -63,7 +136,7 @@ func Body(t testing.TB, body string) string {
 	if err != nil {
 		t.Fatalf("adapting:\n%s\n%v", body, err)
 	}
-	return string(server(doc.Root).Get("routes").AppendJSON(nil))
+	return RoutesOf(doc)
 }
 
 // Errors returns the error routes of a site :80 with the directives of body.

@@ -4,37 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
-	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/match/expression"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 )
-
-func table(t *testing.T) *module.Table {
-	t.Helper()
-	specs := []module.Spec{expression.Spec()}
-	for _, s := range standard.Specs() {
-		if s.ID != expression.Spec().ID {
-			specs = append(specs, s)
-		}
-	}
-	tab, err := module.NewTable(specs, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tab
-}
-
-// routes is the routes of the site ":80" with the body.
-func routes(t *testing.T, body string) string {
-	t.Helper()
-	doc, err := adapt.New(table(t), adapt.Words{Order: standard.DirectiveOrder()}).Adapt(adapt.Source{Filename: "Caddyfile", Text: []byte(":80 {\n" + body + "\n}\n")})
-	if err != nil {
-		t.Fatalf("%s: %v", body, err)
-	}
-	return string(doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").AppendJSON(nil))
-}
 
 // TestWords is section 4.5 of the Caddyfile's reference.
 func TestWords(t *testing.T) {
@@ -49,11 +20,11 @@ func TestWords(t *testing.T) {
 		{"@a <<CEL\n\tpath('/f')\n\tCEL", `{"expr":"path('/f')","name":"a"}`},
 		{"@a {\n expression path('/d')\n expression path('/e')\n}", `{"expr":"path('/d')","name":"a"}`},
 	} {
-		got := routes(t, c.definition+"\nrespond @a x")
+		got := adapttest.Body(t, c.definition+"\nrespond @a x")
 		adapttest.Same(t, got, `[{"match":[{"expression":`+c.want+`}]`+handle)
 	}
-	adapttest.Same(t, routes(t, "@a not `path('/z')`\nrespond @a x"), `[{"match":[{"not":[{"expression":"path('/z')"}]}]`+handle)
-	adapttest.Same(t, routes(t, "@a {\n expression path('/d')\n method GET\n}\nrespond @a x"),
+	adapttest.Same(t, adapttest.Body(t, "@a not `path('/z')`\nrespond @a x"), `[{"match":[{"not":[{"expression":"path('/z')"}]}]`+handle)
+	adapttest.Same(t, adapttest.Body(t, "@a {\n expression path('/d')\n method GET\n}\nrespond @a x"),
 		`[{"match":[{"expression":{"expr":"path('/d')","name":"a"},"method":["GET"]}]`+handle)
 }
 
@@ -62,7 +33,7 @@ func TestWordErrors(t *testing.T) {
 		{"@a expression", "wrong argument count"},
 		{"@a expression path('/d') {\n x\n}", "blocks are not supported"},
 	} {
-		_, err := adapt.New(table(t), adapt.Words{Order: standard.DirectiveOrder()}).Adapt(adapt.Source{Filename: "Caddyfile", Text: []byte(":80 {\n" + c.definition + "\nrespond @a x\n}\n")})
+		_, err := adapttest.Site(t, c.definition+"\nrespond @a x")
 		if err == nil || !strings.Contains(strings.ToLower(err.Error()), c.want) {
 			t.Errorf("%s: %v; want %q", c.definition, err, c.want)
 		}

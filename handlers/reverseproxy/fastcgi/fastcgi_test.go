@@ -15,12 +15,10 @@ import (
 	"time"
 
 	"github.com/sluiceproxy/sluice/config"
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
 	"github.com/sluiceproxy/sluice/config/module"
 	"github.com/sluiceproxy/sluice/handlers"
 	"github.com/sluiceproxy/sluice/handlers/reverseproxy/fastcgi"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 	"github.com/sluiceproxy/sluice/upstream"
 )
 
@@ -638,31 +636,9 @@ func TestProblems(t *testing.T) {
 }
 
 func TestWords(t *testing.T) {
-	specs := standard.Specs()
-	has := false
-	for _, s := range specs {
-		has = has || s.ID == fastcgi.Spec().ID
-	}
-	if !has {
-		specs = append(specs, fastcgi.Spec())
-	}
-	table, err := module.NewTable(specs, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()})
 	read := func(text string) (string, error) {
-		doc, err := a.Adapt(adapt.Source{Text: []byte(":80 {\nreverse_proxy a:1 {\ntransport fastcgi" + text + "\n}\n}\n")})
-		if err != nil {
-			return "", err
-		}
-		routes := ""
-		for _, r := range doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").Elements() {
-			for _, h := range r.Get("handle").Elements() {
-				routes = string(h.Get("transport").AppendJSON(nil))
-			}
-		}
-		return routes, nil
+		h, err := adapttest.Handler(t, "reverse_proxy a:1 {\ntransport fastcgi"+text+"\n}")
+		return string(h.Get("transport").AppendJSON(nil)), err
 	}
 	for text, want := range map[string]string{
 		"":                          `{"protocol":"fastcgi"}`,

@@ -14,10 +14,8 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"github.com/sluiceproxy/sluice/config"
-	"github.com/sluiceproxy/sluice/config/adapt"
 	"github.com/sluiceproxy/sluice/config/adapt/adapttest"
 	"github.com/sluiceproxy/sluice/config/module"
-	"github.com/sluiceproxy/sluice/handlers/standard"
 	"github.com/sluiceproxy/sluice/handlers/vars"
 	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/pki"
@@ -185,29 +183,9 @@ func TestRefused(t *testing.T) {
 }
 
 func TestWords(t *testing.T) {
-	specs := slices.Clone(standard.Specs())
-	for _, s := range pools.Specs() {
-		if !slices.ContainsFunc(specs, func(o module.Spec) bool { return o.ID == s.ID }) {
-			specs = append(specs, s)
-		}
-	}
-	table, err := module.NewTable(specs, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := adapt.New(table, adapt.Words{Order: standard.DirectiveOrder()})
 	read := func(text string) (string, error) {
-		doc, err := a.Adapt(adapt.Source{Text: []byte(":80 {\nreverse_proxy a:1 {\ntransport http {\ntls_trust_pool " + text + "\n}\n}\n}\n")})
-		if err != nil {
-			return "", err
-		}
-		out := ""
-		for _, r := range doc.Root.Get("apps").Get("http").Get("servers").Get("srv0").Get("routes").Elements() {
-			for _, h := range r.Get("handle").Elements() {
-				out = string(h.Get("transport").Get("tls").Get("ca").AppendJSON(nil))
-			}
-		}
-		return out, nil
+		h, err := adapttest.Handler(t, "reverse_proxy a:1 {\ntransport http {\ntls_trust_pool "+text+"\n}\n}")
+		return string(h.Get("transport").Get("tls").Get("ca").AppendJSON(nil)), err
 	}
 	for text, want := range map[string]string{
 		"pki_root local":                         `{"provider":"pki_root","authority":["local"]}`,

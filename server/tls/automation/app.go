@@ -2,7 +2,6 @@ package automation
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -162,20 +161,20 @@ const storageTimeout = time.Minute
 // Prepare reads certificates from the storage.
 func (a *App) Prepare() error {
 	a.loaded = nil
-	var errs []error
+	var problems schema.Problems
 	for _, s := range a.sources {
 		a.loaded = append(a.loaded, s.Certificates...)
 		if !s.Deferred() {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), storageTimeout)
-		list, err := s.FromStorage(ctx, a.manager.upcomingStorage())
+		list, wrong := s.FromStorage(ctx, a.manager.upcomingStorage())
 		cancel()
-		a.loaded, errs = append(a.loaded, list...), append(errs, err)
+		a.loaded, problems = append(a.loaded, list...), append(problems, wrong.Under("/apps/tls/certificates/load_storage")...)
 	}
 	a.covers = newCoverage(a.loaded)
-	if err := errors.Join(errs...); err != nil {
-		return schema.Problems{{Pointer: "/apps/tls/certificates/load_storage", Message: "loading certificates from the storage: " + err.Error()}}
+	if len(problems) > 0 {
+		return problems
 	}
 	return nil
 }

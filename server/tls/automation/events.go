@@ -22,6 +22,9 @@ func (f *fault) add(err error) {
 	f.attempts++
 }
 
+// recent reports whether the failure was noted just now.
+func (f *fault) recent() bool { return time.Since(f.at) < time.Second }
+
 // table is what is known of names. The Manager's tableMu guards it.
 type table struct {
 	managed map[string]*managed
@@ -95,7 +98,12 @@ func (m *Manager) onEvent(ctx context.Context, event string, data map[string]any
 	if m.events == nil {
 		return nil
 	}
-	return m.events.Emit(ctx, AppID, event, data)
+	err := m.events.Emit(ctx, AppID, event, data)
+	if name, _ := data["identifier"].(string); err != nil && event == "cert_obtaining" && name != "" {
+		m.count("obtain")
+		m.note(name, err)
+	}
+	return err
 }
 
 var errRevoked = errors.New("the certificate has been revoked; another is asked for")

@@ -50,6 +50,7 @@ type authority struct {
 	issued map[string]int
 	fail   func(name string) error // nil never fails
 	gate   chan struct{}           // if set, issuing waits until it is closed
+	ocsp   string                  // the URL of its OCSP server, if it has one
 }
 
 func newAuthority(key string) *authority {
@@ -88,6 +89,9 @@ var serials atomic.Int64
 
 func (a *authority) sign(names []string, public any, from, to time.Time) []byte {
 	t := &x509.Certificate{SerialNumber: big.NewInt(1000 + serials.Add(1)), NotBefore: from, NotAfter: to, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	if a.ocsp != "" {
+		t.OCSPServer = []string{a.ocsp}
+	}
 	for _, n := range names {
 		if ip := net.ParseIP(n); ip != nil {
 			t.IPAddresses = append(t.IPAddresses, ip)
@@ -123,7 +127,11 @@ func (a *authority) Issue(ctx context.Context, csr *x509.CertificateRequest) (*c
 			return nil, err
 		}
 	}
-	return &certmagic.IssuedCertificate{Certificate: a.sign(names, csr.PublicKey, time.Now().Add(-time.Minute), time.Now().Add(a.life))}, nil
+	chain := a.sign(names, csr.PublicKey, time.Now().Add(-time.Minute), time.Now().Add(a.life))
+	if a.ocsp != "" { // who has signed is needed to ask there
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})...)
+	}
+	return &certmagic.IssuedCertificate{Certificate: chain}, nil
 }
 
 // pair makes a certificate with its key in PEM.

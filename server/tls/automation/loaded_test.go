@@ -26,6 +26,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluiceproxy/sluice/schema"
 	"github.com/sluiceproxy/sluice/server/tls/automation/ech"
 	"github.com/sluiceproxy/sluice/server/tls/automation/managers"
 	"golang.org/x/crypto/ocsp"
@@ -132,7 +133,8 @@ func TestLoadFromStorageFails(t *testing.T) {
 			}
 		}
 	}
-	if err == nil || !strings.Contains(err.Error(), "x.crt") {
+	var problems schema.Problems
+	if !errors.As(err, &problems) || len(problems) != 1 || problems[0].Pointer != "/apps/tls/certificates/load_storage/pairs/0/certificate" || !strings.Contains(err.Error(), "x.crt") {
 		t.Errorf("a certificate that is not there: %v", err)
 	}
 }
@@ -147,7 +149,7 @@ func responder(t *testing.T, a *authority, status *atomic.Int64, asked *atomic.I
 			http.Error(w, err.Error(), 400)
 			return
 		}
-		res := ocsp.Response{Status: int(status.Load()), SerialNumber: q.SerialNumber, ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Hour)}
+		res := ocsp.Response{Status: int(status.Load()), SerialNumber: q.SerialNumber, ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Minute)} // asked again at once
 		if res.Status == ocsp.Revoked {
 			res.RevokedAt = time.Now().Add(-time.Minute)
 		}

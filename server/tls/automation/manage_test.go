@@ -510,6 +510,41 @@ func TestAppLeaves(t *testing.T) {
 	}
 }
 
+// TestAppIsGoneAtTheSwap: a document without the app counts at once, although the app is closed later.
+func TestAppIsGoneAtTheSwap(t *testing.T) {
+	r := newRig(t, newMemory())
+	cert, key := r.other.fresh("loaded.example")
+	r.load(fmt.Sprintf(`{"certificates":{"automate":["a.example"],"load_pem":[{"certificate":%q,"key":%q}]},"automation":{"policies":[{"issuers":[{"module":"other"}]}]}}`, cert, key))
+	r.m.Manage([]string{"served.example"}, nil)
+	for _, name := range []string{"a.example", "loaded.example", "served.example"} {
+		r.served(name, "other")
+	}
+	first := r.built.Value().(*App)
+	first.Leave()
+	if got := r.managedNames(); !slices.Equal(got, []string{"served.example"}) {
+		t.Errorf("managed: %v", got)
+	}
+	if r.m.Config("x.example").Issuers[0].IssuerKey() != "public" {
+		t.Error("the default policy does not count")
+	}
+	if by := r.issuer("loaded.example"); by != "" {
+		t.Errorf("a certificate that is no longer loaded serves: %q", by)
+	}
+	if by := r.issuer("a.example"); by != "" {
+		t.Errorf("a name that is no longer managed has a certificate of %q", by)
+	}
+	if by := r.issuer("served.example"); by == "" {
+		t.Error("a name that is still served has no certificate")
+	}
+	r.served("served.example", "public")
+	r.built = nil
+	r.load(`{"certificates":{"automate":["b.example"]}}`)
+	first.Close() // of long ago
+	if got := r.managedNames(); !slices.Equal(got, []string{"b.example", "served.example"}) {
+		t.Errorf("managed after the first app has closed: %v", got)
+	}
+}
+
 // TestUnderChange makes handshakes while names, policies and loaded certificates change.
 func TestUnderChange(t *testing.T) {
 	r := newRig(t, newMemory())

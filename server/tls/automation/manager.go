@@ -49,9 +49,11 @@ type Manager struct {
 	storage  certmagic.Storage
 	log      *zap.Logger
 	refusals *zap.Logger
-	events   Bus
-	public   []Issuer
-	internal Issuer
+	// overheardLog is the log of certmagic.
+	overheardLog *zap.Logger
+	events       Bus
+	public       []Issuer
+	internal     Issuer
 	// challenges is nil if nobody wants to know.
 	challenges interface{ Use([]*certmagic.Config) }
 	ctx        context.Context
@@ -93,6 +95,7 @@ func New(o Options) *Manager {
 	m.refusals = o.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(c, time.Second, 10, 0)
 	}))
+	m.overheardLog = m.overhear(o.Log)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.names.init()
 	m.table.init()

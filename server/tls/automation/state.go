@@ -129,7 +129,7 @@ func (s *state) configs() []*certmagic.Config {
 func (m *Manager) bind(context *surroundings, p *Policy, k kind) *binding {
 	b := &binding{policy: p, kind: k, context: *context}
 	c := p.settings
-	c.Storage, c.Logger, c.DisableStorageCheck = p.storage, m.log, context.noCheck
+	c.Storage, c.Logger, c.DisableStorageCheck = p.storage, m.overheardLog, context.noCheck
 	if c.Storage == nil {
 		c.Storage = m.storage
 	}

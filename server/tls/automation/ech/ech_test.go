@@ -3,6 +3,7 @@ package ech
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,5 +109,53 @@ func TestFormat(t *testing.T) {
 	}
 	if _, err := New(1, "", time.Now()); err == nil {
 		t.Error("no name is a name")
+	}
+}
+
+func TestPublications(t *testing.T) {
+	s := &certmagic.FileStorage{Path: t.TempDir()}
+	ctx := context.Background()
+	list, err := Rotate(ctx, s, []string{"a.example"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := list[0]
+	err = Publishing(ctx, s, func() error {
+		if p, err := Published(ctx, s, c); err != nil || p.Has("dns", "x.example") {
+			t.Errorf("of a new one: %v, %v", p, err)
+		}
+		for _, domains := range [][]string{{"x.example"}, {"y.example", "z.example"}} {
+			if err := NotePublished(ctx, s, c, "dns", domains, time.Now()); err != nil {
+				return err
+			}
+		}
+		return NotePublished(ctx, s, c, "other", []string{"x.example"}, time.Now())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Published(ctx, s, c)
+	if err != nil || !p.Has("dns", "x.example") || !p.Has("dns", "z.example") || !p.Has("other", "x.example") || p.Has("other", "y.example") {
+		t.Errorf("%v, %v", p, err)
+	}
+	again, err := Rotate(ctx, s, []string{"a.example"}, time.Now().Add(time.Minute))
+	if err != nil || len(again) != 1 || !again[0].Created.Equal(c.Created) || again[0].ID != c.ID {
+		t.Errorf("the config has changed: %+v, %v", again, err)
+	}
+	busy := make(chan error)
+	err = Publishing(ctx, s, func() error {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer cancel()
+		go func() { busy <- Publishing(ctx, s, func() error { return nil }) }()
+		return <-busy
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("two publish at once: %v", err)
+	}
+	if err := s.Delete(ctx, c.folder()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Published(ctx, s, c); err == nil || !strings.Contains(err.Error(), "no longer in the storage") {
+		t.Errorf("of one that is gone: %v", err)
 	}
 }

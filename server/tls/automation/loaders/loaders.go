@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -153,10 +152,22 @@ func load(env *module.Env, n int, each func(int) (string, []string, func() (cert
 	return s, asError(problems)
 }
 
-// warnExpired warns of a certificate that clients will not take.
+// warnExpired warns of certificates that clients refuse now, those that lead to the root included.
 func warnExpired(env *module.Env, pointer string, c *Certificate) {
-	if leaf := c.TLS.Leaf; time.Now().After(leaf.NotAfter) {
-		env.Warn(pointer, fmt.Sprintf("the certificate for %s has expired on %s; clients will refuse it", strings.Join(Names(leaf), ", "), leaf.NotAfter.UTC().Format(time.RFC3339)))
+	for i, der := range c.TLS.Certificate {
+		cert, who := c.TLS.Leaf, ""
+		if i == 0 {
+			who = "the certificate for " + strings.Join(Names(cert), ", ")
+		} else {
+			cert, _ = x509.ParseCertificate(der) // Parse has done so before
+			who = "the certificate " + cert.Subject.String() + " of the chain"
+		}
+		switch now := time.Now(); {
+		case now.After(cert.NotAfter):
+			env.Warn(pointer, fmt.Sprintf("%s has expired on %s; clients will refuse it", who, cert.NotAfter.UTC().Format(time.RFC3339)))
+		case now.Before(cert.NotBefore):
+			env.Warn(pointer, fmt.Sprintf("%s is valid only from %s; clients will refuse it until then", who, cert.NotBefore.UTC().Format(time.RFC3339)))
+		}
 	}
 }
 
@@ -216,17 +227,15 @@ func asError(ps schema.Problems) error {
 // Deferred reports whether some of the source is in a storage; see [Source.FromStorage].
 func (s *Source) Deferred() bool { return len(s.pairs) > 0 }
 
-// FromStorage reads what is in the storage.
-func (s *Source) FromStorage(ctx context.Context, storage certmagic.Storage) ([]Certificate, error) {
-	var out []Certificate
-	var errs []error
+// FromStorage reads what is in the storage. The pointers of problems are relative to the loader's config.
+func (s *Source) FromStorage(ctx context.Context, storage certmagic.Storage) (out []Certificate, problems schema.Problems) {
 	for i, p := range s.pairs {
-		c, err := p.load(ctx, storage)
+		c, field, err := p.load(ctx, storage)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("pair %d of load_storage: %w", i, err))
+			problems = append(problems, module.Problem("/pairs"+at(i, field), "loading a certificate: "+err.Error())...)
 			continue
 		}
 		out = append(out, c)
 	}
-	return out, errors.Join(errs...)
+	return out, problems
 }

@@ -157,6 +157,7 @@ func TestPEM(t *testing.T) {
 	file := write(t, t.TempDir(), "k", key)
 	source(t, "load_pem", []obj{{"certificate": cert, "key": "{file." + file + "}"}})
 	refused(t, "load_pem", []obj{{"certificate": "rubbish", "key": key}}, "/0", "")
+	refused(t, "load_pem", []obj{{"certificate": cert + block("CERTIFICATE", []byte("x")), "key": key}}, "/0", "certificate 2 of the chain cannot be read")
 	nameless, namelessKey := pair(t, later)
 	refused(t, "load_pem", []obj{{"certificate": nameless, "key": namelessKey}}, "/0", "has no names")
 	secret := string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"}, Bytes: []byte("x")}))
@@ -164,9 +165,14 @@ func TestPEM(t *testing.T) {
 	refused(t, "load_pem", []obj{{"certificate": cert, "key": block("ENCRYPTED PRIVATE KEY", []byte("x"))}}, "/0", "encrypted")
 
 	old, oldKey := pair(t, time.Now().AddDate(0, 0, -1), "old.example")
-	res := build(t, "load_pem", []obj{{"certificate": old, "key": oldKey}}, nil, false)
-	if len(res.Problems) != 0 || len(res.Warnings) != 1 || res.Warnings[0].Pointer != "/0" || !strings.Contains(res.Warnings[0].Message, "expired") {
-		t.Errorf("an expired certificate: %v %v", res.Problems, res.Warnings)
+	for _, tt := range []struct{ cert, key, want string }{
+		{old, oldKey, "the certificate for old.example has expired"},
+		{cert + old, key, "the certificate CN=old.example of the chain has expired"},
+	} {
+		res := build(t, "load_pem", []obj{{"certificate": tt.cert, "key": tt.key}}, nil, false)
+		if len(res.Problems) != 0 || len(res.Warnings) != 1 || res.Warnings[0].Pointer != "/0" || !strings.Contains(res.Warnings[0].Message, tt.want) {
+			t.Errorf("%s: %v %v", tt.want, res.Problems, res.Warnings)
+		}
 	}
 }
 
@@ -207,12 +213,19 @@ func TestStorage(t *testing.T) {
 	}
 	l := source(t, "load_storage", obj{"pairs": []obj{{"certificate": "mine/a.crt", "key": "mine/a.key", "tags": []string{"x"}}}})
 	list, err := l.FromStorage(ctx, s)
-	if err != nil || !l.Deferred() || len(list) != 1 || list[0].Tags[0] != "x" || !bytes.Contains(list[0].TLS.Leaf.Raw, []byte("a.example")) {
+	if len(err) > 0 || !l.Deferred() || len(list) != 1 || list[0].Tags[0] != "x" || !bytes.Contains(list[0].TLS.Leaf.Raw, []byte("a.example")) {
 		t.Errorf("%+v, %v", list, err)
 	}
-	l = source(t, "load_storage", obj{"pairs": []obj{{"certificate": "mine/a.crt", "key": "mine/none.key"}}})
-	if _, err := l.FromStorage(ctx, s); err == nil || !strings.Contains(err.Error(), "mine/none.key") {
-		t.Errorf("a key that is not there: %v", err)
+	_, otherKey := pair(t, later, "b.example")
+	if err := s.Store(ctx, "mine/other.key", []byte(otherKey)); err != nil {
+		t.Fatal(err)
+	}
+	l = source(t, "load_storage", obj{"pairs": []obj{{"certificate": "mine/none.crt", "key": "mine/a.key"}, {"certificate": "mine/a.crt", "key": "mine/none.key"}, {"certificate": "mine/a.crt", "key": "mine/other.key"}}})
+	_, problems := l.FromStorage(ctx, s)
+	for i, want := range []struct{ at, text string }{{"/pairs/0/certificate", "mine/none.crt"}, {"/pairs/1/key", "mine/none.key"}, {"/pairs/2", "private key does not match public key"}} {
+		if len(problems) != 3 || problems[i].Pointer != want.at || !strings.Contains(problems[i].Message, want.text) {
+			t.Errorf("%v, want %s at %s", problems, want.text, want.at)
+		}
 	}
 	refused(t, "load_storage", obj{"pairs": []obj{{"certificate": "a", "key": "b", "format": "x"}}}, "/pairs/0/format", "it is pem")
 }

@@ -35,6 +35,11 @@ func Parse(cert, key []byte) (tls.Certificate, error) {
 			return tls.Certificate{}, err
 		}
 	}
+	for i, der := range c.Certificate[1:] {
+		if _, err := x509.ParseCertificate(der); err != nil {
+			return tls.Certificate{}, fmt.Errorf("certificate %d of the chain cannot be read: %w", i+2, err)
+		}
+	}
 	if len(Names(c.Leaf)) == 0 {
 		return tls.Certificate{}, errors.New("the certificate has no names, so that nobody could ask for it")
 	}

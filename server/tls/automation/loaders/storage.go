@@ -44,18 +44,19 @@ func compileStorage(env *module.Env, c *Storage) (*Source, error) {
 	return s, asError(problems)
 }
 
-func (p *pair) load(ctx context.Context, storage certmagic.Storage) (Certificate, error) {
+// load reads a pair. The field says which of the two an error is about, "" both.
+func (p *pair) load(ctx context.Context, storage certmagic.Storage) (c Certificate, field string, err error) {
 	cert, err := storage.Load(ctx, p.certificate)
 	if err != nil {
-		return Certificate{}, fmt.Errorf("reading certificate %s: %w", p.certificate, err)
+		return c, "/certificate", fmt.Errorf("reading certificate %s from the storage: %w", p.certificate, err)
 	}
 	key, err := storage.Load(ctx, p.key)
 	if err != nil {
-		return Certificate{}, fmt.Errorf("reading key %s: %w", p.key, err)
+		return c, "/key", fmt.Errorf("reading key %s from the storage: %w", p.key, err)
 	}
-	c := Certificate{Tags: p.tags}
+	c.Tags = p.tags
 	if c.TLS, err = Parse(cert, key); err != nil {
-		return Certificate{}, fmt.Errorf("certificate %s with key %s: %w", p.certificate, p.key, err)
+		return c, "", fmt.Errorf("certificate %s with key %s of the storage: %w", p.certificate, p.key, err)
 	}
-	return c, nil
+	return c, "", nil
 }

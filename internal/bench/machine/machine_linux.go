@@ -1,4 +1,5 @@
-package main
+// Package machine is what bench asks the operating system about processes.
+package machine
 
 import (
 	"bytes"
@@ -11,17 +12,18 @@ import (
 	"time"
 )
 
-// ownGroup puts a child in a group of its own. It is killed even when this
+// OwnGroup puts a child in a group of its own. It is killed even when this
 // program has no chance to do so.
-func ownGroup(cmd *exec.Cmd) {
+func OwnGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-func killGroup(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+// KillGroup kills a child and its descendants.
+func KillGroup(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 
-// cpuTime is the CPU time, user and system, that a process and its living
+// CPUTime is the CPU time, user and system, that a process and its living
 // descendants have used, in steps of 10 ms.
-func cpuTime(pid int) (time.Duration, error) {
+func CPUTime(pid int) (time.Duration, error) {
 	total, err := ownCPU(pid)
 	if err != nil {
 		return 0, err
@@ -68,8 +70,8 @@ func ownCPU(pid int) (time.Duration, error) {
 	return time.Duration(user+system) * tick, nil
 }
 
-// residentMB is the resident memory of a process in MB.
-func residentMB(pid int) (float64, error) {
+// ResidentMB is the resident memory of a process in MB.
+func ResidentMB(pid int) (float64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
@@ -83,27 +85,27 @@ func residentMB(pid int) (float64, error) {
 	return 0, fmt.Errorf("/proc/%d/status has no VmRSS", pid)
 }
 
-// residentTotal is the resident memory of a process and its living descendants
+// ResidentTotal is the resident memory of a process and its living descendants
 // in MB.
-func residentTotal(pid int) (float64, error) {
-	total, err := residentMB(pid)
+func ResidentTotal(pid int) (float64, error) {
+	total, err := ResidentMB(pid)
 	if err != nil {
 		return 0, err
 	}
 	for _, kid := range descendants(pid) {
-		if mb, err := residentMB(kid); err == nil {
+		if mb, err := ResidentMB(kid); err == nil {
 			total += mb
 		}
 	}
 	return total, nil
 }
 
-// syncData is fdatasync(2).
-func syncData(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
+// SyncData is fdatasync(2).
+func SyncData(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
 
-// openFiles raises the number of files that this process and its children may
+// OpenFiles raises the number of files that this process and its children may
 // have open as far as it may, and returns it.
-func openFiles() int {
+func OpenFiles() int {
 	var l syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {
 		return 1024

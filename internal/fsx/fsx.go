@@ -1,4 +1,4 @@
-// Package fsx holds what the stores need of the operating system: advisory
+// Package fsx holds what stores need of the operating system: advisory
 // file locks, and directories whose entries are on disk.
 package fsx
 
