@@ -117,15 +117,9 @@ type dnsSolver struct {
 func newDNSSolver(t *testing.T) *dnsSolver {
 	t.Helper()
 	s := &dnsSolver{records: map[string][]string{}}
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	tcp, udp := bothPorts(t)
 	s.address = udp.LocalAddr().String()
-	servers := []*dns.Server{{PacketConn: udp}}
-	if tcp, err := net.Listen("tcp", s.address); err == nil {
-		servers = append(servers, &dns.Server{Listener: tcp})
-	}
+	servers := []*dns.Server{{PacketConn: udp}, {Listener: tcp}}
 	for _, server := range servers {
 		server.Handler = s
 		started, done := make(chan struct{}), make(chan struct{})
@@ -141,6 +135,23 @@ func newDNSSolver(t *testing.T) *dnsSolver {
 		})
 	}
 	return s
+}
+
+// bothPorts opens one port for TCP and UDP.
+func bothPorts(t *testing.T) (net.Listener, net.PacketConn) {
+	t.Helper()
+	for range 100 {
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if udp, err := net.ListenPacket("udp", tcp.Addr().String()); err == nil {
+			return tcp, udp
+		}
+		tcp.Close()
+	}
+	t.Fatal("no port is free for both TCP and UDP")
+	return nil, nil
 }
 
 func (s *dnsSolver) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {

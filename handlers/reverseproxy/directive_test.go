@@ -45,6 +45,7 @@ func newLoader(t *testing.T) *loader {
 	module.Provide(services, upstream.NewPool(nil))
 	module.Provide(services, upstream.NewTransports(upstream.TransportsConfig{}))
 	module.Provide(services, logs.NewSwitch(logs.Process{}))
+	module.Provide[upstream.ClientCertificates](services, struct{ upstream.ClientCertificates }{})
 	return &loader{module.Builder{Table: table, Sources: module.Sources{Globals: vars.Map{}, Services: services}}}
 }
 
@@ -147,6 +148,7 @@ func TestDirectiveTransport(t *testing.T) {
 		one("keepalive 70s\nkeepalive_interval -1s", `"keep_alive":{"idle_timeout":70000000000,"probe_interval":-1000000000}`),
 		one("keepalive_idle_conns 60\nkeepalive_idle_conns_per_host 50", `"keep_alive":{"max_idle_conns":60,"max_idle_conns_per_host":50}`),
 		one("versions 1.1 2\nversions h2c", `"versions":["h2c"]`),
+		one("versions 3\ntls", `"versions":["3"],"tls":{}`),
 		one("compression off", `"compression":false`),
 		one("max_conns_per_host 6\nlocal_address 10.20.0.9", `"max_conns_per_host":6,"local_address":"10.20.0.9"`),
 
@@ -157,6 +159,7 @@ func TestDirectiveTransport(t *testing.T) {
 		one("forward_proxy_url http://proxy:3128", `"network_proxy":{"from":"url","url":"http://proxy:3128"}`),
 		one("tls", `"tls":{}`),
 		one("tls_insecure_skip_verify", `"tls":{"insecure_skip_verify":true}`),
+		one("tls_client_auth orders.internal", `"tls":{"client_certificate_automate":"orders.internal"}`),
 		one("tls_curves x25519\ntls_curves secp256r1", `"tls":{"curves":["x25519","secp256r1"]}`),
 		one("tls_timeout 4s\ntls_server_name {host}\ntls_renegotiation once\ntls_except_ports 80 8080",
 			`"tls":{"handshake_timeout":4000000000,"server_name":"{http.request.host}","renegotiation":"once","except_ports":["80","8080"]}`),
@@ -395,11 +398,6 @@ func TestDirectiveTransportErrors(t *testing.T) {
 	} {
 		adapttest.Fails(t, tt[0], tt[1])
 	}
-}
-
-// What comes later is refused by its name.
-func TestDirectiveLater(t *testing.T) {
-	adapttest.Fails(t, ":80\n"+proxy("orders:9000", "transport http {", "tls_client_auth orders.internal", "}")+"\n", "'tls_client_auth' with the name of a managed certificate is not supported yet; ")
 }
 
 func TestDirectiveWarnings(t *testing.T) {

@@ -2,6 +2,7 @@ package reverseproxy
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -37,13 +38,58 @@ type world struct {
 	transports *upstream.Transports
 	services   module.Services
 	builder    module.Builder
+	managed    managed
+}
+
+// managed is the certificates that the process manages.
+type managed struct {
+	mu     sync.Mutex
+	needed map[string]int
+	now    *tls.Certificate // of all names; nil while there is none
+}
+
+func (m *managed) need(name string, by int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.needed == nil {
+		m.needed = map[string]int{}
+	}
+	if m.needed[name] += by; m.needed[name] == 0 {
+		delete(m.needed, name)
+	}
+}
+
+func (m *managed) Need(name string)   { m.need(name, 1) }
+func (m *managed) Unneed(name string) { m.need(name, -1) }
+func (m *managed) ClientCertificate(name string, info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.now == nil {
+		return nil, fmt.Errorf("there is no certificate for %s yet", name)
+	}
+	return m.now, info.SupportsCertificate(m.now)
+}
+
+// use makes a certificate the present one.
+func (m *managed) use(c tls.Certificate) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now = &c
+}
+
+// names are those that are needed, with how often.
+func (m *managed) names() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return fmt.Sprint(m.needed)
 }
 
 func newWorld(t testing.TB) *world { return newWorldOver(t, nil) }
 
 // newWorldOver is a world whose connections are made by dial; nil means the real network.
 func newWorldOver(t testing.TB, dial upstream.DialFunc) *world {
-	w := &world{t: t, pool: upstream.NewPool(nil), transports: upstream.NewTransports(upstream.TransportsConfig{Dial: dial})}
+	w := &world{t: t, pool: upstream.NewPool(nil)}
+	w.transports = upstream.NewTransports(upstream.TransportsConfig{Dial: dial, Connections: w.pool.Connections()})
 	table, err := module.NewTable(slices.Concat(Specs(), trust.Specs(), route.Specs(), copyresponse.Specs(), testHandlers(), testMatchers()), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -52,6 +98,7 @@ func newWorldOver(t testing.TB, dial upstream.DialFunc) *world {
 	module.Provide(services, w.pool)
 	module.Provide(services, w.transports)
 	module.Provide(services, logs.NewSwitch(logs.Process{}))
+	module.Provide[upstream.ClientCertificates](services, &w.managed)
 	w.services = services
 	w.resolve(nil)
 	w.builder = module.Builder{Table: table, Sources: module.Sources{

@@ -278,3 +278,39 @@ func TestHTTP2ConnectionFields(t *testing.T) {
 		})
 	}
 }
+
+func TestActivity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var expired []time.Duration
+		excess := make(chan bool, 1)
+		a := &activity{idle: time.Minute, most: 2, expired: func() { expired = append(expired, time.Since(began)) }, excess: func() { excess <- true }}
+		a.start()
+		time.Sleep(30 * time.Second)
+		if !a.begin() || !a.begin() || a.begin() {
+			t.Error("the third of two")
+		}
+		<-excess
+		time.Sleep(time.Hour)
+		a.end()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(expired) > 0 || a.quiet() {
+			t.Errorf("expired after %v while a request runs", expired)
+		}
+		a.end()
+		time.Sleep(time.Minute + 1)
+		synctest.Wait()
+		if want := 2*time.Hour + 90*time.Second; len(expired) != 1 || expired[0] != want || !a.quiet() {
+			t.Errorf("expired after %v, want %v", expired, want)
+		}
+		a.begin()
+		a.stop()
+		a.end()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(expired) != 1 || a.quiet() {
+			t.Errorf("expired after %v, and after the end", expired)
+		}
+	})
+}

@@ -18,7 +18,9 @@ type Settings struct {
 	// body counted from the end of the header. Not positive means no limit.
 	ReadTimeout time.Duration
 	// ReadHeaderTimeout limits the reading of the header; the connection is
-	// closed without a response. Not positive means no limit.
+	// closed without a response. It limits the handshake of TLS before it and the
+	// preface of HTTP/2 as well, and that of QUIC if it is less than handshakeIdle.
+	// Not positive means no limit.
 	ReadHeaderTimeout time.Duration
 	// ReadIdleTimeout limits how long a read of the body may stall. Not
 	// positive means no limit, and no ReadMinRate.
@@ -37,8 +39,9 @@ type Settings struct {
 	// MaxWriteChunk bounds one write, so that WriteIdleTimeout applies to pieces
 	// of that size. Not positive means DefaultMaxWriteChunk.
 	MaxWriteChunk int
-	// IdleTimeout limits the wait for the next request. Not positive means no
-	// limit. An HTTP/2 connection keeps the one that it began with.
+	// IdleTimeout limits the wait for the next request, which in HTTP/2 and HTTP/3
+	// is until it has come whole. Not positive means no limit. A connection of these
+	// keeps the one that it began with.
 	IdleTimeout time.Duration
 	// MaxHeaderBytes limits the request header; HTTP/1 tolerates 4096 bytes
 	// more. Beyond it the answer is 431. Not positive means
