@@ -28,7 +28,8 @@ type Problem struct {
 }
 
 // String renders the problem in one line, position included: the place, the
-// message, and what would be right unless the message says so itself.
+// message, and what would be right unless the message says so itself. Where a
+// near name is known, that is it, and not the list of all.
 func (p Problem) String() string {
 	var b strings.Builder
 	if p.Pointer != "" {
@@ -41,8 +42,7 @@ func (p Problem) String() string {
 	b.WriteString(p.Message)
 	if p.Nearest != "" {
 		fmt.Fprintf(&b, "; did you mean %q?", p.Nearest)
-	}
-	if p.Expected != "" && !strings.Contains(p.Message, p.Expected) {
+	} else if p.Expected != "" && !strings.Contains(p.Message, p.Expected) {
 		fmt.Fprintf(&b, " (expected: %s)", shortened(p.Expected))
 	}
 	return b.String()

@@ -13,7 +13,7 @@ func TestProblemString(t *testing.T) {
 		{Problem{Message: "m"}, "/: m"},
 		{Problem{Pointer: "/a", Message: "m", Nearest: "n"}, `/a: m; did you mean "n"?`},
 		{Problem{Message: "m", Expected: "a number"}, "/: m (expected: a number)"},
-		{Problem{Message: "m", Nearest: "n", Expected: "one of n, o"}, `/: m; did you mean "n"? (expected: one of n, o)`},
+		{Problem{Message: "m", Nearest: "n", Expected: "one of n, o"}, `/: m; did you mean "n"?`},
 		{Problem{Message: "want a number, not x", Expected: "a number"}, "/: want a number, not x"},
 		{Problem{Message: "m", Expected: strings.Repeat("abcdef, ", 100)}, "/: m (expected: " + strings.Repeat("abcdef, ", 30) + "...)"},
 		{Problem{Message: "m", Expected: strings.Repeat("é", 200)}, "/: m (expected: " + strings.Repeat("é", 120) + ", ...)"},

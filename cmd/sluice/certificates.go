@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -60,21 +59,6 @@ func (c *certificates) UseStorage(s certmagic.Storage) {
 func (c *certificates) SetPorts(http, https int) {
 	c.Manager.SetPorts(http, https)
 	c.identity.SetPorts(http, https)
-}
-
-// tells returns what tells subscribers of an event of the process. Nothing that
-// they want changes it.
-func (c *certificates) tells(event string) func() {
-	return func() { _ = c.bus.Emit(context.Background(), "", event, nil) }
-}
-
-// health tells subscribers that an upstream is up or down.
-func (c *certificates) health(host string, healthy bool) {
-	event := "unhealthy"
-	if healthy {
-		event = "healthy"
-	}
-	_ = c.bus.Emit(context.Background(), "http.handlers.reverse_proxy", event, map[string]any{"host": host})
 }
 
 // Close ends all work on certificates.

@@ -16,6 +16,7 @@ func TestCommandLine(t *testing.T) {
 	b.write("good.json", `{"apps": {"http": {"http_port": 81.0}}}`)
 	b.write("dup.json", `{"apps":{"http":{"servers":{}}},"apps":{}}`)
 	b.write("noapp.json", `{"apps":{"http.handlers.headers":{}}}`)
+	b.write("typo.json", `{"apps":{"http":{"http_prt":80}}}`)
 	b.write("bad.caddyfile", ":80 {\n\trespnd hi\n}\n")
 	for _, c := range []struct {
 		args           string
@@ -61,6 +62,7 @@ func TestCommandLine(t *testing.T) {
 		{"adapt -c bad.caddyfile", 1, "", "adapting config using caddyfile: bad.caddyfile:2: unrecognized directive: respnd"},
 		{"validate -c bad.caddyfile", 1, "", "did you mean 'respond'?"},
 		{"validate -c noapp.json -a json", 1, "", "/apps/http.handlers.headers (line 1, column 34): module http.handlers.headers is not an app (expected: one of http, "},
+		{"validate -c typo.json -a json", 1, "", `did you mean \"http_port\"?","problems":[{"pointer":"/apps/http/http_prt","line":1,"column":28,"file":"typo.json","message":"unknown field \"http_prt\"","found":"http_prt","expected":"one of `},
 		{"stop -c bad.caddyfile", 1, "", "unrecognized directive: respnd"},
 		{"fmt none", 1, "", "reading the Caddyfile: open none: no such file or directory"},
 		{"fmt", 1, "", "reading the Caddyfile: open Caddyfile: no such file or directory"},

@@ -120,24 +120,21 @@ func (p *program) logProcess() logs.Process {
 	return lp
 }
 
-// problemFields lists the problems of an error, if it has more than its text
-// says.
+// maxProblems is how many problems an entry lists.
+const maxProblems = 100
+
+// problemFields lists the problems of an error in the form that the admin API
+// has for them, if there is more to say than the error's text does.
 func problemFields(err error) []zap.Field {
 	var ps schema.Problems
 	var adapting adapt.Errors
-	var lines []string
 	switch {
 	case errors.As(err, &ps):
-		for _, one := range ps {
-			lines = append(lines, one.String())
-		}
 	case errors.As(err, &adapting):
-		for _, one := range adapting {
-			lines = append(lines, one.Text)
-		}
+		ps = adapting.Problems()
 	}
-	if len(lines) < 2 {
+	if len(ps) == 0 || len(ps) == 1 && (ps[0].Nearest == "" || ps[0].Expected == "") {
 		return nil
 	}
-	return []zap.Field{zap.Strings("problems", lines)}
+	return []zap.Field{zap.Any("problems", ps[:min(len(ps), maxProblems)])}
 }

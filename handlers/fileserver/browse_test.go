@@ -273,6 +273,15 @@ func TestListPage(t *testing.T) {
 			checkPage(t, a.body, policy[1], layout)
 		})
 	}
+	// The page as a template_file is the same, and no less careful.
+	own := filepath.Join(t.TempDir(), "page.html")
+	must(t, os.WriteFile(own, []byte(Template()), 0o600))
+	c2 := serve(t, browsing(dir, obj{"reveal_symlinks": true, "template_file": own}))
+	for _, layout := range []string{"", "?layout=grid", "?limit=2&offset=1&sort=%3Cscript%3E"} {
+		a := c2.get("/foo/bar/"+layout, "Accept: text/html", `Cookie: order="><script>`)
+		expect(t, a, 200, "*", map[string]string{"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": ""})
+		checkPage(t, a.body, "", layout)
+	}
 	if a, b := c.get("/foo/bar/").get("Content-Security-Policy"), c.get("/foo/bar/").get("Content-Security-Policy"); a == b {
 		t.Error("the nonce is always the same")
 	}

@@ -21,6 +21,13 @@ var pageSource string
 // page is the built-in page. It escapes whatever it inserts for where it stands.
 var page = template.Must(template.New("page").Parse(pageSource))
 
+// Template is the source of the built-in page, as a template_file to begin with. That
+// is a text template, so it names the escaping itself; and it has no nonces, since
+// such a page is sent without a policy for its content.
+func Template() string {
+	return strings.ReplaceAll(pageSource, ` nonce="{{.Nonce}}"`, "")
+}
+
 // pageData is what the built-in page shows.
 type pageData struct {
 	*Listing
@@ -86,7 +93,7 @@ func readTemplate(name string) (string, error) {
 
 // SortLink leads to the same listing sorted in another way: by a column, and the
 // other way round if it is by that already. Limit and offset stay.
-func (l pageData) SortLink(by string) string {
+func (l *Listing) SortLink(by string) string {
 	order := ascending
 	if (l.Sort == by || by == byName && l.Sort == byNameDirsFirst) && l.Order != descending {
 		order = descending
@@ -98,9 +105,9 @@ func (l pageData) SortLink(by string) string {
 }
 
 // LayoutLink leads to the same listing in another layout.
-func (l pageData) LayoutLink(layout string) string { return l.query(l.Sort, l.Order, layout) }
+func (l *Listing) LayoutLink(layout string) string { return l.query(l.Sort, l.Order, layout) }
 
-func (l pageData) query(sort, order, layout string) string {
+func (l *Listing) query(sort, order, layout string) string {
 	q := "?sort=" + url.QueryEscape(sort) + "&order=" + url.QueryEscape(order)
 	if l.Limit > 0 {
 		q += "&limit=" + strconv.Itoa(l.Limit)
@@ -116,7 +123,7 @@ func (l pageData) query(sort, order, layout string) string {
 
 // Mark is how the listing is sorted by a column: "ascending", "descending", or
 // "none".
-func (l pageData) Mark(by string) string {
+func (l *Listing) Mark(by string) string {
 	switch {
 	case l.Sort != by && !(by == byName && l.Sort == byNameDirsFirst):
 		return "none"

@@ -263,8 +263,8 @@ func TestACMERevokedWithoutReplacement(t *testing.T) {
 func TestACMERenewalWithoutCA(t *testing.T) {
 	t.Parallel()
 	const host = "old.example.com"
-	c := newCertified(t, acmetest.Options{Profiles: map[string]uint64{"brief": 300}})
-	doc := c.automated([]any{object{"issuers": []any{issuerOf(c.ca, nil)}, "renewal_window_ratio": 0.001}}, helloRoute("hello", host))
+	c := newCertified(t, acmetest.Options{})
+	doc := c.automated([]any{object{"issuers": []any{issuerOf(c.ca, nil)}}}, helloRoute("hello", host))
 	c.start(doc)
 	c.serves(fifteen, "hello", host)
 	before, err := c.leaf("HTTP/1.1", host)

@@ -20,14 +20,6 @@ import (
 	"github.com/sluiceproxy/sluice/handlers/standard"
 )
 
-// refusedFields are known by name, and a document that uses one is refused: no
-// document can use them. TestEverythingRefused makes sure of that. With each is
-// a server that has it.
-var refusedFields = map[string]string{
-	"http.reverse_proxy.transport.http/tls/client_certificate_automate": `{"routes": [{"handle": [{"handler": "reverse_proxy",
-		"upstreams": [{"dial": "127.0.0.1:1"}], "transport": {"protocol": "http", "tls": {"client_certificate_automate": "a.test"}}}]}]}`,
-}
-
 // unusable fields belong to modules of which there are none so far. A
 // subscription without handlers, which would be such modules, is refused.
 var unusable = []string{
@@ -228,7 +220,7 @@ func TestEverythingIsComplete(t *testing.T) {
 	if len(want) < 400 {
 		t.Errorf("only %d modules and fields are known", len(want))
 	}
-	exempt := slices.Concat(unusable, slices.Collect(maps.Keys(refusedFields)), slices.Collect(maps.Keys(instead)))
+	exempt := slices.Concat(unusable, slices.Collect(maps.Keys(instead)))
 	for _, name := range want {
 		if !c.used[name] && !slices.Contains(exempt, name) {
 			t.Errorf("%s is not in testdata/everything.json", name)
@@ -240,22 +232,6 @@ func TestEverythingIsComplete(t *testing.T) {
 			t.Errorf("there is no %s", name)
 		case c.used[name]:
 			t.Errorf("%s is in testdata/everything.json: it needs no exemption", name)
-		}
-	}
-}
-
-// What the list above calls refused is: as soon as it is not, it belongs into the
-// document.
-func TestEverythingRefused(t *testing.T) {
-	t.Parallel()
-	h := newHome(t, freePorts(t, 1)[0])
-	for name, server := range refusedFields {
-		cmd := h.command(filepath.Join(tools, "sluice"), "validate", "--config", "-")
-		cmd.Stdin = strings.NewReader(`{"apps": {"http": {"servers": {"main": ` + server + `}}}}`)
-		out, err := cmd.CombinedOutput()
-		field := name[strings.LastIndexByte(name, '/')+1:]
-		if err == nil || !strings.Contains(string(out), field) || !strings.Contains(string(out), "not supported yet") {
-			t.Errorf("%s: %v, %s", name, err, out)
 		}
 	}
 }

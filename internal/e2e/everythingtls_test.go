@@ -102,6 +102,7 @@ func (s *everythingServer) certify(t *testing.T) {
 	s.write(t, "tls/account.key", key)
 
 	rootText, _ := texts(t, p.root)
+	s.write(t, "store/authorities/root.pem", rootText)
 	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/root.pem" {
 			io.WriteString(w, rootText)

@@ -280,3 +280,19 @@ func TestNewID(t *testing.T) {
 		seen[id] = true
 	}
 }
+
+func TestOfTheProcess(t *testing.T) {
+	b := NewBus(Options{})
+	var got []string
+	b.Use(NewSubscriptions([]Subscription{{Handlers: []Handler{HandlerFunc(func(_ context.Context, e *Event) error {
+		got = append(got, fmt.Sprint(e.Origin, "/", e.Name, " ", e.Data["host"]))
+		return ErrAborted // which changes nothing
+	})}}}))
+	b.Teller(Started)()
+	b.Health("10.0.0.1:80", false)
+	b.Health("localhost", true)
+	b.Teller(Stopping)()
+	if text := strings.Join(got, ", "); text != "/started <nil>, http.handlers.reverse_proxy/unhealthy 10.0.0.1:80, http.handlers.reverse_proxy/healthy localhost, /stopping <nil>" {
+		t.Error(text)
+	}
+}

@@ -1,5 +1,6 @@
-// Package oneline makes documents of command lines: a server that answers one
-// thing, a proxy to some upstreams.
+// Package oneline is the servers that one command line describes: one that
+// always gives the same answer, one for files, and a proxy. It makes documents
+// of their flags.
 package oneline
 
 import (
@@ -12,12 +13,12 @@ import (
 // object is a JSON object that is still being made.
 type object = map[string]any
 
-// document is one that leaves nothing behind: without an admin endpoint, and not
-// kept in a file.
-func document(servers object, debug bool) (*config.Node, error) {
+// document is one that leaves nothing behind but certificates: without an admin
+// endpoint, and not kept in a file.
+func document(apps object, debug bool) (*config.Node, error) {
 	doc := object{
 		"admin": object{"disabled": true, "config": object{"persist": false}},
-		"apps":  object{"http": object{"servers": servers}},
+		"apps":  apps,
 	}
 	if debug {
 		doc["logging"] = object{"logs": object{"default": object{"level": "DEBUG"}}}
@@ -27,6 +28,32 @@ func document(servers object, debug bool) (*config.Node, error) {
 		return nil, fmt.Errorf("making the document: %w", err)
 	}
 	return n, nil
+}
+
+// servers is the app http.
+func servers(all object) object { return object{"http": object{"servers": all}} }
+
+// shortServer is a server for trying things out, which bounds what clients may
+// do more than others.
+func shortServer(listen string, route object, accessLog bool) object {
+	s := object{
+		"listen": []any{listen}, "routes": []any{route},
+		"read_header_timeout": "10s", "idle_timeout": "30s", "max_header_bytes": 10 << 10,
+	}
+	if accessLog {
+		s["logs"] = object{}
+	}
+	return s
+}
+
+// routeTo is a route for a host, or for all hosts if that is empty.
+func routeTo(host string, handle ...any) object {
+	route := object{"handle": handle}
+	if host != "" {
+		route["match"] = []any{object{"host": []any{host}}}
+		route["terminal"] = true
+	}
+	return route
 }
 
 // fields reads the header fields of a flag that is given once for each.

@@ -30,6 +30,8 @@ type Proxy struct {
 type Addresses struct {
 	From string
 	To   []string
+	// Notes say what of the flags has no effect.
+	Notes []string
 }
 
 // Document makes the document, and says what is connected with what.
@@ -41,78 +43,100 @@ func (p *Proxy) Document() (*config.Node, Addresses, error) {
 	if err != nil {
 		return nil, Addresses{}, err
 	}
-	if err := p.refuse(from); err != nil {
-		return nil, Addresses{}, err
-	}
-	handler, dials, err := p.handler()
+	handler, to, err := p.handler()
 	if err != nil {
 		return nil, Addresses{}, err
 	}
-	route := object{"handle": []any{handler}}
-	if from.host != "" {
-		route["match"] = []any{object{"host": []any{from.host}}}
-		route["terminal"] = true
-	}
-	server := object{
-		"listen": []any{":" + from.port}, "routes": []any{route},
-		"automatic_https": object{"disable": true},
-	}
+	server := object{"listen": []any{":" + from.port}, "routes": []any{routeTo(from.host, handler)}}
 	if p.AccessLog {
 		server["logs"] = object{}
 	}
-	doc, err := document(object{"proxy": server}, p.Debug)
-	return doc, Addresses{from.scheme + "://" + net.JoinHostPort(from.host, from.port), dials}, err
-}
-
-// refuse names what asks for HTTPS, which is not there yet.
-func (p *Proxy) refuse(from site) error {
-	const yet = "HTTPS is not supported yet"
+	apps := servers(object{"proxy": server})
 	switch {
-	case from.scheme == "https":
-		return fmt.Errorf("--from %s would be served over HTTPS, and %s; write --from http://%s, or --from :8080", p.From, yet, from.original)
-	case p.InternalCerts:
-		return fmt.Errorf("--internal-certs is for HTTPS, and %s", yet)
-	case p.Insecure:
-		return fmt.Errorf("--insecure is for upstreams with HTTPS, and %s", yet)
+	case from.scheme == "http":
+		server["automatic_https"] = object{"disable": true}
+		if p.InternalCerts {
+			to.Notes = append(to.Notes, "--internal-certs has no effect, since "+from.String()+" is served without TLS")
+		}
+	case from.host == "":
+		return nil, Addresses{}, fmt.Errorf("--from %s is HTTPS for no name, and a certificate needs one; write --from https://localhost:%s, or --from http://:%s for HTTP", p.From, from.port, from.port)
+	case p.DisableRedirects:
+		server["automatic_https"] = object{"disable_redirects": true}
 	}
-	return nil
+	if p.InternalCerts && from.scheme == "https" {
+		apps["tls"] = object{"automation": object{"policies": []any{
+			object{"subjects": []any{from.host}, "issuers": []any{object{"module": "internal"}}},
+		}}}
+	}
+	to.From = from.String()
+	doc, err := document(apps, p.Debug)
+	return doc, to, err
 }
 
-// handler makes the handler reverse_proxy, and lists the upstreams.
-func (p *Proxy) handler() (object, []string, error) {
-	scheme := ""
-	upstreams, dials := []any{}, []string{}
+// upstreams reads --to. The first scheme in it is that of all.
+func (p *Proxy) upstreams() (list []any, scheme string, to Addresses, err error) {
 	for _, text := range p.To {
 		a, err := upstreamaddr.Parse(text)
 		if err != nil {
-			return nil, nil, fmt.Errorf("--to %s: %w", text, err)
+			return nil, "", to, fmt.Errorf("--to %s: %w", text, err)
 		}
-		if scheme == "" {
+		switch {
+		case scheme == "":
 			scheme = a.Scheme
+		case a.Scheme != "" && a.Scheme != scheme:
+			to.Notes = append(to.Notes, fmt.Sprintf("--to %s is reached over %s, too, since all upstreams are reached in the same way", text, scheme))
 		}
 		for _, dial := range a.Dials() {
-			upstreams, dials = append(upstreams, object{"dial": dial}), append(dials, dial)
+			list, to.To = append(list, object{"dial": dial}), append(to.To, dial)
 		}
+	}
+	return list, scheme, to, nil
+}
+
+// handler makes the handler reverse_proxy, and lists the upstreams.
+func (p *Proxy) handler() (object, Addresses, error) {
+	upstreams, scheme, to, err := p.upstreams()
+	if err != nil {
+		return nil, to, err
 	}
 	handler := object{"handler": "reverse_proxy", "upstreams": upstreams}
 	switch scheme {
 	case "https":
-		return nil, nil, errors.New("--to with https:// is for upstreams with HTTPS, which is not supported yet; use http://")
+		settings := object{}
+		if p.Insecure {
+			settings["insecure_skip_verify"] = true
+		}
+		handler["transport"] = object{"protocol": "http", "tls": settings}
 	case "h2c":
 		handler["transport"] = object{"protocol": "http", "versions": []any{"h2c", "2"}}
 	}
+	if p.Insecure && scheme != "https" {
+		to.Notes = append(to.Notes, "--insecure has no effect, since no upstream is reached over https://")
+	}
+	headers, err := p.headers()
+	if err != nil {
+		return nil, to, err
+	}
+	if len(headers) > 0 {
+		handler["headers"] = headers
+	}
+	return handler, to, nil
+}
+
+// headers is what is changed in the headers of requests and responses.
+func (p *Proxy) headers() (object, error) {
 	up, err := fields("header-up", p.HeaderUp)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	down, err := fields("header-down", p.HeaderDown)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if p.ChangeHostHeader {
 		for name := range up {
 			if strings.EqualFold(name, "Host") {
-				return nil, nil, errors.New("--change-host-header and --header-up both set the Host header")
+				return nil, errors.New("--change-host-header and --header-up both set the Host header")
 			}
 		}
 		up["Host"] = []any{"{http.reverse_proxy.upstream.hostport}"}
@@ -124,16 +148,13 @@ func (p *Proxy) handler() (object, []string, error) {
 	if len(down) > 0 {
 		headers["response"] = object{"set": down}
 	}
-	if len(headers) > 0 {
-		handler["headers"] = headers
-	}
-	return handler, dials, nil
+	return headers, nil
 }
 
 // site is an address that a server is reached at.
-type site struct {
-	original, scheme, host, port string
-}
+type site struct{ scheme, host, port string }
+
+func (s site) String() string { return s.scheme + "://" + net.JoinHostPort(s.host, s.port) }
 
 // parseFrom reads [scheme://]host[:port]. Without a scheme it is http if the port
 // is 80 or there is no host, else https.
@@ -145,7 +166,7 @@ func parseFrom(text string) (site, error) {
 	if strings.Contains(rest, "/") {
 		return site{}, fmt.Errorf("paths are not allowed: %s", text)
 	}
-	s := site{original: rest, scheme: strings.ToLower(scheme), host: strings.Trim(rest, "[]")}
+	s := site{scheme: strings.ToLower(scheme), host: strings.Trim(rest, "[]")}
 	if host, port, err := net.SplitHostPort(rest); err == nil {
 		s.host, s.port = host, port
 	}

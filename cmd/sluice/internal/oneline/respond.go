@@ -79,12 +79,12 @@ func (r *Respond) Servers() ([]Server, error) {
 	return list, nil
 }
 
-// Name is the name of server n in the document.
-func Name(n int) string { return "static" + strconv.Itoa(n) }
+// serverName is the name of server n in the document.
+func serverName(n int) string { return "static" + strconv.Itoa(n) }
 
 // Document makes the document. The servers are those of Servers, but with the
 // address and the port that each really has, if that is known.
-func (r *Respond) Document(servers []Server) (*config.Node, error) {
+func (r *Respond) Document(list []Server) (*config.Node, error) {
 	a, err := netaddr.Parse(r.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("parsing the listen address: %w", err)
@@ -101,7 +101,7 @@ func (r *Respond) Document(servers []Server) (*config.Node, error) {
 		return nil, fmt.Errorf("parsing the template of the body: %w", err)
 	}
 	all := object{}
-	for i, s := range servers {
+	for i, s := range list {
 		var text bytes.Buffer
 		if err := body.Execute(&text, s); err != nil {
 			return nil, fmt.Errorf("executing the template of the body: %w", err)
@@ -113,15 +113,9 @@ func (r *Respond) Document(servers []Server) (*config.Node, error) {
 		if len(headers) > 0 {
 			handler["headers"] = headers
 		}
-		one := object{
-			"listen": []any{a.At(i).String()}, "routes": []any{object{"handle": []any{handler}}},
-			"read_header_timeout": "10s", "idle_timeout": "30s", "max_header_bytes": 10 << 10,
-			"automatic_https": object{"disable": true},
-		}
-		if r.AccessLog {
-			one["logs"] = object{}
-		}
-		all[Name(s.N)] = one
+		one := shortServer(a.At(i).String(), routeTo("", handler), r.AccessLog)
+		one["automatic_https"] = object{"disable": true}
+		all[serverName(s.N)] = one
 	}
-	return document(all, r.Debug)
+	return document(servers(all), r.Debug)
 }
