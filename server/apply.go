@@ -291,6 +291,9 @@ func (e *Engine) swap(b *batch, revision uint64, plan *socketPlan) {
 		doc: b.last.doc, tree: b.last.tree, root: b.last.root, binds: b.last.binds,
 		seq: old.seq + 1, revision: revision, started: e.opt.Now(),
 	}
+	if e.opt.Stopping != nil && old.tree != nil {
+		e.opt.Stopping()
+	}
 	l := e.expectDrain(old)
 	for _, m := range b.members {
 		l.gone = append(l.gone, m.result.Gone...)
@@ -307,9 +310,15 @@ func (e *Engine) swap(b *batch, revision uint64, plan *socketPlan) {
 	for _, m := range b.members {
 		startAll(m.result.New)
 	}
+	for _, m := range b.members {
+		leaveAll(m.result.Gone)
+	}
 	e.names.update(g.root.app)
 	if plan != nil {
 		e.front.take(plan, old)
 	}
 	old.retire()
+	if e.opt.Started != nil {
+		e.opt.Started()
+	}
 }

@@ -48,6 +48,10 @@ type Options struct {
 	// ExpectStorage, if set, is told of the storage of a document that is about to
 	// be prepared; if it is not accepted, of the one before again.
 	ExpectStorage func(certmagic.Storage)
+	// Started, if set, is called when a document has begun to serve, and Stopping
+	// when one is about to be replaced or the process to stop. The applier waits
+	// for them.
+	Started, Stopping func()
 	// Metrics is the process's metrics, and Telemetry where they and traces may
 	// be sent; nil is one of the engine's own. Both become services.
 	Metrics   *metrics.Registry
@@ -192,6 +196,9 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	e.once.Do(func() { close(e.closing) })
 	<-e.done
 	g := e.Current()
+	if e.opt.Stopping != nil && g.tree != nil {
+		e.opt.Stopping()
+	}
 	if d := g.root.app.delay; d > 0 {
 		e.process.stopAt.Store(e.opt.Now().Add(d).UnixNano())
 		wait(ctx, d)

@@ -33,6 +33,7 @@ type Certificates interface {
 	// SetPorts says which ports stand for 80 and 443, where certificate
 	// authorities ask back.
 	SetPorts(http, https int)
+	ServedNames
 	// AnswerChallenge answers a request of a certificate authority, and reports
 	// whether it was one that this process or its like has asked for.
 	AnswerChallenge(w http.ResponseWriter, r *http.Request) bool
@@ -164,8 +165,12 @@ func (b *boundServer) prepareSettings(p spoken, source handshake.Source) {
 	if p.tls {
 		set.Openers = b.wrappers.before
 		bound := b.decision.policies.Bind(source, p.alpn())
+		entry := &tls.Config{GetConfigForClient: bound.ConfigForClient}
+		if keys, ok := source.(handshake.ECHSource); ok { // before there is a policy, since they hide what it is found by
+			entry.GetEncryptedClientHelloKeys = keys.ECHKeys
+		}
 		set.TLS = &wire.TLS{
-			Config:        &tls.Config{GetConfigForClient: bound.ConfigForClient},
+			Config:        entry,
 			RedirectLimit: b.wrappers.redirect, Inside: b.wrappers.behind,
 		}
 	}

@@ -61,6 +61,7 @@ func (k *nameKeeper) update(app *App) {
 	k.servers = now
 	tell(usual, k.usual, k.certificates.Manage)
 	tell(always, k.always, k.certificates.ManageAlways)
+	k.certificates.Serves(app.served(k.globals))
 }
 
 // tell tells of the difference between two sets.

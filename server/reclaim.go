@@ -103,6 +103,17 @@ func prepareAll(list []*module.Built) error {
 	return nil
 }
 
+// leaveAll tells resources of modules that the document has them no more.
+func leaveAll(list []*module.Built) {
+	for _, b := range list {
+		for _, res := range b.Owned() {
+			if l, ok := res.(module.Leaver); ok {
+				l.Leave()
+			}
+		}
+	}
+}
+
 func startAll(list []*module.Built) {
 	for _, b := range inOrder(list) {
 		for _, res := range b.Owned() {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,6 +83,8 @@ type Checker struct {
 	prober *httpProber
 	log    *zap.Logger
 	random func() float64
+	// changed is told of changes; nil if nobody is.
+	changed func(host string, healthy bool)
 
 	healthy atomic.Bool
 	ctx     context.Context
@@ -121,6 +126,7 @@ func newChecker(h *Host, key checkKey, prober *httpProber, log *zap.Logger, rand
 	if c.log == nil {
 		c.log = zap.NewNop()
 	}
+	c.changed = h.pool.changed
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.healthy.Store(!key.schedule.Down)
 	for k, s := range h.judges {
@@ -234,6 +240,24 @@ func (c *Checker) settle(err error) {
 	case was && !is:
 		c.log.Warn("host is down", zap.String("host", c.host.dial), zap.Int("fails", c.key.schedule.Fails), zap.Error(err))
 	}
+	if is != was && c.changed != nil {
+		c.changed(c.probed(), is)
+	}
+}
+
+// probed names the host as it is probed (EVT-1).
+func (c *Checker) probed() string {
+	p := c.key.probe
+	a, err := ParseDial(p.Target)
+	switch {
+	case err != nil: // it has placeholders
+		return p.Target
+	case strings.HasPrefix(a.Network, "unix"):
+		return "localhost"
+	case p.Port != 0 && p.Dial == p.Target:
+		return net.JoinHostPort(a.Host, strconv.Itoa(p.Port))
+	}
+	return a.HostPort
 }
 
 // note keeps why nothing was found out. It reports false if the checker has ended.

@@ -23,6 +23,16 @@ type Pool struct {
 
 	streams     streams
 	connections Connections
+
+	changed func(host string, healthy bool)
+}
+
+// OnChange has f told when active checks find that a host is up or down. The host is as it is probed: host:port, or localhost
+// for a unix socket. The probe waits for f. To be called before there are checkers.
+func (p *Pool) OnChange(f func(host string, healthy bool)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.changed = f
 }
 
 // Connections counts the connections of the transports that are given it.

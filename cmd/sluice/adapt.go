@@ -25,7 +25,7 @@ func (r *readFlags) flags(cmd *cobra.Command, byDefault string) {
 	f := cmd.Flags()
 	f.StringVarP(&r.config, "config", "c", "", `config file; "-" is standard input (default: the Caddyfile in the working directory)`)
 	adapterFlag(cmd, &r.adapter, byDefault)
-	f.StringSliceVar(&r.envFiles, "envfile", nil, "file with environment variables to set first; may be repeated")
+	environment.FilesFlag(cmd, &r.envFiles)
 }
 
 // adapterFlag adds the flag for the language of a config file.

@@ -105,6 +105,7 @@ func (w *world) newCertificates() (*certificates, error) {
 		return nil, err
 	}
 	c.Manager = automation.New(automation.Options{Storage: c.storage, Log: log, Events: c.bus, Public: []issuance.Issuer{public}, Internal: internal, Metrics: w.metrics, Challenges: c.challenges})
+	w.pool.OnChange(c.bus.Health)
 	module.Provide(w.services, c.Manager)
 	module.Provide(w.services, acmeserver.NewDatabases(acmeserver.Options{Dir: environment.These().Data, Resolvers: c.Manager.Resolvers, Logger: w.logs.Logger}))
 	c.identity = identity.New(identity.Options{Storage: files, Default: public, Log: w.logs.Core("admin.identity")})

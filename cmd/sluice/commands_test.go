@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/about"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -62,7 +64,7 @@ func TestCommandLine(t *testing.T) {
 		{"adapt -c bad.caddyfile", 1, "", "adapting config using caddyfile: bad.caddyfile:2: unrecognized directive: respnd"},
 		{"validate -c bad.caddyfile", 1, "", "did you mean 'respond'?"},
 		{"validate -c noapp.json -a json", 1, "", "/apps/http.handlers.headers (line 1, column 34): module http.handlers.headers is not an app (expected: one of http, "},
-		{"validate -c typo.json -a json", 1, "", `did you mean \"http_port\"?","problems":[{"pointer":"/apps/http/http_prt","line":1,"column":28,"file":"typo.json","message":"unknown field \"http_prt\"","found":"http_prt","expected":"one of `},
+		{"validate -c typo.json -a json", 1, "", `did you mean \"http_port\"?","problems":[{"pointer":"/apps/http/http_prt","line":1,"column":29,"file":"typo.json","message":"unknown field \"http_prt\"","found":"http_prt","expected":"one of `},
 		{"stop -c bad.caddyfile", 1, "", "unrecognized directive: respnd"},
 		{"fmt none", 1, "", "reading the Caddyfile: open none: no such file or directory"},
 		{"fmt", 1, "", "reading the Caddyfile: open Caddyfile: no such file or directory"},
@@ -151,7 +153,7 @@ func TestReadsTheConfigFromStdin(t *testing.T) {
 
 func TestListModulesJSON(t *testing.T) {
 	t.Parallel()
-	var list []moduleInfo
+	var list []about.Module
 	if err := json.Unmarshal([]byte(newBox(t).ok("list-modules", "--json").stdout), &list); err != nil || len(list) < 20 {
 		t.Fatalf("%v %v", err, list)
 	}

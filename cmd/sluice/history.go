@@ -13,22 +13,9 @@ import (
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/adminclient"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/journal"
-	"github.com/sluiceproxy/sluice/storage"
 	"github.com/sluiceproxy/sluice/storage/bolt"
 	"github.com/spf13/cobra"
 )
-
-// revisionLine is a revision as history shows it, in the form of the admin API.
-type revisionLine struct {
-	Number     uint64    `json:"number"`
-	Time       time.Time `json:"time"`
-	Origin     string    `json:"origin"`
-	Verb       string    `json:"verb"`
-	Path       string    `json:"path"`
-	Digest     string    `json:"digest"`
-	Bytes      int64     `json:"bytes"`
-	SourceType string    `json:"source_type,omitempty"`
-}
 
 // storeFlag is the flag for the store of an instance that does not run.
 func storeFlag(cmd *cobra.Command, to *string) {
@@ -64,7 +51,7 @@ instance is asked; if none runs, the store is opened.`,
 	return cmd
 }
 
-func (p *program) history(t target, store string, limit int) ([]revisionLine, error) {
+func (p *program) history(t target, store string, limit int) ([]journal.Line, error) {
 	c, err := p.client(t)
 	if err != nil {
 		return nil, err
@@ -76,7 +63,7 @@ func (p *program) history(t target, store string, limit int) ([]revisionLine, er
 	if err != nil {
 		return nil, fmt.Errorf("reading the revisions from the instance at %s: %w", c.Address, err)
 	}
-	var list []revisionLine
+	var list []journal.Line
 	if err := json.Unmarshal(text, &list); err != nil {
 		return nil, fmt.Errorf("reading the revisions: %w", err)
 	}
@@ -84,21 +71,13 @@ func (p *program) history(t target, store string, limit int) ([]revisionLine, er
 }
 
 // historyOf reads the revisions of a store that nobody uses.
-func historyOf(store string, limit int) ([]revisionLine, error) {
+func historyOf(store string, limit int) ([]journal.Line, error) {
 	s, err := openIdle(store)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	found, err := s.History(context.Background(), 0, limit)
-	if err != nil {
-		return nil, err
-	}
-	list := make([]revisionLine, len(found))
-	for i, r := range found {
-		list[i] = revisionLine{r.Number, r.Time, r.Origin, r.Edit.Verb, r.Edit.Path, fmt.Sprintf("%016x", r.Digest), r.Bytes, r.Edit.SourceType}
-	}
-	return list, nil
+	return journal.Lines(context.Background(), s, limit)
 }
 
 // openIdle opens the store of an instance that does not run.
@@ -107,20 +86,10 @@ func openIdle(flag string) (*bolt.Store, error) {
 	if path == noStore {
 		return nil, errors.New("no instance runs, and without a store there are no revisions")
 	}
-	s, err := journal.Open(path, true, nil)
-	var locked *storage.LockedError
-	switch {
-	case errors.As(err, &locked):
-		return nil, fmt.Errorf("%w, but no instance answers at the admin address; name that with --address", err)
-	case errors.Is(err, storage.ErrNotFound):
-		return nil, fmt.Errorf("no instance runs, and there is no store %s: start one with `%s run`, or name the store with --store", path, name)
-	case err != nil:
-		return nil, err
-	}
-	return s, nil
+	return journal.OpenIdle(path)
 }
 
-func (p *program) printHistory(list []revisionLine, asJSON bool) error {
+func (p *program) printHistory(list []journal.Line, asJSON bool) error {
 	if asJSON {
 		enc := json.NewEncoder(p.stdout)
 		enc.SetIndent("", "  ")

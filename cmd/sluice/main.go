@@ -5,9 +5,14 @@ package main
 
 import (
 	"os"
+
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/about"
 )
 
 // version is set by the linker: -ldflags "-X main.version=v1.2.3".
 var version string
+
+// versionText is the version with the module's hash where it is known.
+func versionText() string { return about.Version(version) }
 
 func main() { os.Exit(thisProgram().execute(os.Args[1:])) }

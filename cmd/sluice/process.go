@@ -134,7 +134,7 @@ func (p *process) openStore() error {
 func (p *process) newEngine(doc *config.Doc, revision uint64) (*server.Engine, error) {
 	opt := server.Options{Table: p.table, Services: p.services, ReadFile: readFile, Globals: p.globals,
 		Sockets: listen.NewManager(listen.Options{}), Logs: p.logs, Doc: doc, Revision: revision,
-		Metrics: p.metrics, Telemetry: p.telemetry,
+		Metrics: p.metrics, Telemetry: p.telemetry, Started: p.certificates.bus.Teller("started"), Stopping: p.certificates.bus.Teller("stopping"),
 		Certificates: p.certificates, Tickets: p.certificates.tickets, UseStorage: p.certificates.UseStorage, ExpectStorage: p.certificates.storage.Expect}
 	if p.store != nil {
 		opt.Journal = journal.Journal{Store: p.store}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/about"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/adminclient"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
 	"github.com/sluiceproxy/sluice/config/adapt"
@@ -76,11 +77,26 @@ func own(run func(cmd *cobra.Command, args []string) error) func(*cobra.Command,
 	return func(cmd *cobra.Command, args []string) error {
 		err := run(cmd, args)
 		var f *failure
-		if err == nil || errors.As(err, &f) {
+		var manual *about.ManualError
+		switch {
+		case err == nil || errors.As(err, &f):
 			return err
+		case errors.As(err, &manual):
+			return &failure{exitFailedQuit, err}
 		}
 		return &failure{exitFailed, err}
 	}
+}
+
+// owned does that for commands that other packages made.
+func owned(commands ...*cobra.Command) []*cobra.Command {
+	for _, cmd := range commands {
+		if cmd.RunE != nil {
+			cmd.RunE = own(cmd.RunE)
+		}
+		owned(cmd.Commands()...)
+	}
+	return commands
 }
 
 // execute runs the command line and returns the exit code.
@@ -136,5 +152,5 @@ func problemFields(err error) []zap.Field {
 	if len(ps) == 0 || len(ps) == 1 && (ps[0].Nearest == "" || ps[0].Expected == "") {
 		return nil
 	}
-	return []zap.Field{zap.Any("problems", ps[:min(len(ps), maxProblems)])}
+	return []zap.Field{zap.Reflect("problems", []schema.Problem(ps[:min(len(ps), maxProblems)]))}
 }

@@ -7,7 +7,7 @@ import (
 	"strconv"
 
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/adminclient"
-	"github.com/sluiceproxy/sluice/storage"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/journal"
 	"github.com/spf13/cobra"
 )
 
@@ -57,25 +57,14 @@ func (p *program) rollbackStore(store string, n uint64) error {
 		return err
 	}
 	defer s.Close()
-	ctx := context.Background()
-	snap, err := s.Revision(ctx, n)
-	if err != nil {
-		return fmt.Errorf("reading revision %d: %w", n, err)
-	}
-	last, err := s.History(ctx, 0, 1)
-	if err != nil {
+	made, changed, err := journal.Restore(context.Background(), s, n)
+	switch {
+	case err != nil:
 		return err
+	case changed:
+		fmt.Fprintf(p.stdout, "No instance runs. Revision %d is now revision %d; the next start uses it.\n", n, made)
+	default:
+		fmt.Fprintf(p.stdout, "Revision %d is the same as the last one, %d; nothing to do.\n", n, made)
 	}
-	if last[0].Digest == snap.Revision.Digest {
-		fmt.Fprintf(p.stdout, "Revision %d is the same as the last one, %d; nothing to do.\n", n, last[0].Number)
-		return nil
-	}
-	made, err := s.Commit(ctx, last[0].Number, []storage.Change{{
-		Edit: storage.Edit{Verb: storage.VerbRestore, Body: snap.Document}, Origin: "rollback", Digest: snap.Revision.Digest,
-	}}, nil)
-	if err != nil {
-		return fmt.Errorf("restoring revision %d: %w", n, err)
-	}
-	fmt.Fprintf(p.stdout, "No instance runs. Revision %d is now revision %d; the next start uses it.\n", n, made[0].Number)
 	return nil
 }

@@ -75,7 +75,7 @@ func (o *runOptions) sharedFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&o.config, "config", "c", "", `config file to start with; "-" is standard input`)
 	adapterFlag(cmd, &o.adapter, "")
-	f.StringSliceVar(&o.envFiles, "envfile", nil, "file with environment variables to set first; may be repeated")
+	environment.FilesFlag(cmd, &o.envFiles)
 	f.BoolVarP(&o.watch, "watch", "w", false, "load the config file again whenever it changes (for development)")
 	f.StringVar(&o.pidFile, "pidfile", "", "file to write the process id to")
 	f.StringVar(&o.store, "store", "", `file that keeps the revisions, or "none" (default $SLUICE_STORE, else sluice.db in the data directory)`)

@@ -140,6 +140,13 @@ type Resource interface {
 	Close()
 }
 
+// Leaver is a [Resource] that wants to know when the document has it no more. Leave is called at the swap, after what is new
+// there has started, while requests may still use it; Close follows when they no longer do. It cannot fail, and must not wait.
+type Leaver interface {
+	Resource
+	Leave()
+}
+
 // Acquired makes a Resource of an acquire and a release function.
 func Acquired(acquire func() error, release func()) Resource {
 	return &acquired{acquire, release}

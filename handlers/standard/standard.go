@@ -49,6 +49,7 @@ import (
 	"github.com/sluiceproxy/sluice/server/tls/automation/loaders"
 	"github.com/sluiceproxy/sluice/server/tls/automation/managers"
 	"github.com/sluiceproxy/sluice/server/tls/automation/permission"
+	"github.com/sluiceproxy/sluice/server/tls/automation/publishers"
 	"github.com/sluiceproxy/sluice/server/tls/dnsproviders"
 	"github.com/sluiceproxy/sluice/server/tls/handshake"
 	"github.com/sluiceproxy/sluice/server/tls/issuance"
@@ -106,6 +107,7 @@ func Specs() []module.Spec {
 		managers.Specs(),
 		loaders.Specs(),
 		[]module.Spec{permission.Spec()},
+		publishers.Specs(),
 		fileserver.Specs(),
 		[]module.Spec{acmeserver.Spec()},
 		match.Specs(),

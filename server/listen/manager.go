@@ -66,6 +66,8 @@ type Serve func(s *Socket, c net.Conn)
 type Options struct {
 	Resolver Resolver         // finds the addresses of host names
 	Now      func() time.Time // the clock of SocketInfo.Opened
+	// Inherited is what the process before has handed over; nil if nothing.
+	Inherited *Inherited
 }
 
 // Manager owns the listening sockets of a process. All methods are safe for
@@ -74,6 +76,7 @@ type Manager struct {
 	resolver  Resolver
 	now       func() time.Time
 	dualStack bool // one socket can take IPv4 and IPv6
+	inherited *Inherited
 
 	handshakes handshakeList
 
@@ -94,7 +97,7 @@ func NewManager(o Options) *Manager {
 		o.Now = time.Now
 	}
 	return &Manager{
-		resolver: o.Resolver, now: o.Now, dualStack: hasDualStack(),
+		resolver: o.Resolver, now: o.Now, dualStack: hasDualStack(), inherited: o.Inherited,
 		sockets: map[Key]*Socket{}, leaving: map[*Socket]struct{}{},
 	}
 }

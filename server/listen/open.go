@@ -13,6 +13,9 @@ import (
 
 // open opens the socket of w. Manager.mu is held.
 func (m *Manager) open(ctx context.Context, w *want) (*Socket, error) {
+	if s, err := m.adopt(w); s != nil || err != nil {
+		return s, err
+	}
 	switch w.kind {
 	case kindUnix:
 		return m.openUnix(ctx, w)

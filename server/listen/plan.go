@@ -69,7 +69,7 @@ func (m *Manager) Plan(ctx context.Context, wants []Want) (*Plan, error) {
 	}
 	m.mu.Unlock()
 
-	isOpen := func(k Key) bool { return open[k] != nil }
+	isOpen := func(k Key) bool { return open[k] != nil || m.inherited.has(k) }
 	var errs []error
 	texts := map[string]string{}
 	byKey := map[Key]*want{}

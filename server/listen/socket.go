@@ -38,6 +38,9 @@ type Socket struct {
 	accepted atomic.Uint64
 	server   atomic.Pointer[server]
 
+	inherited *Inherited  // nil unless another process has handed it over
+	handed    atomic.Bool // another process has it now
+
 	running bool // guarded by Manager.mu
 	drain   chan struct{}
 	shut    chan struct{} // closed when the listener is
@@ -115,7 +118,9 @@ func (s *Socket) start() {
 // accepting goroutine hands over what is left and closes it.
 func (s *Socket) leave(heirs []*Socket, gone func(*Socket)) {
 	s.heirs, s.onGone = heirs, gone
-	s.hide()
+	if !s.shared() {
+		s.hide()
+	}
 	s.hidden = time.Now()
 	s.ln.SetDeadline(time.Unix(1, 0)) // wakes Accept
 	close(s.drain)
@@ -124,8 +129,11 @@ func (s *Socket) leave(heirs []*Socket, gone func(*Socket)) {
 // abandon lets go of a socket that never accepted. Its queue goes to heirs;
 // without them nobody was promised anything.
 func (s *Socket) abandon(heirs []*Socket) {
-	s.hide()
-	if len(heirs) == 0 {
+	shared := s.shared()
+	if !shared {
+		s.hide()
+	}
+	if len(heirs) == 0 || shared {
 		s.ln.Close()
 		close(s.shut)
 		close(s.done)
@@ -138,8 +146,13 @@ func (s *Socket) abandon(heirs []*Socket) {
 	go s.run()
 }
 
+// shared reports whether another process has the socket, so that it must be
+// left as it is.
+func (s *Socket) shared() bool { return s.handed.Load() || s.inherited.shared() }
+
 // run accepts until the socket leaves.
 func (s *Socket) run() {
+	s.inherited.Wait(s.drain)
 	var pause time.Duration
 	for !s.isLeaving() {
 		c, err := s.ln.Accept()
@@ -162,7 +175,9 @@ func (s *Socket) run() {
 			t.Stop()
 		}
 	}
-	s.drainQueue()
+	if !s.shared() {
+		s.drainQueue()
+	}
 	s.ln.Close()
 	close(s.shut)
 	s.m.gone(s)

@@ -83,6 +83,12 @@ func NewQUIC(conn net.PacketConn, o QUICOptions) (*QUIC, error) {
 		}
 		return set.TLS.Config.GetConfigForClient(hello)
 	}}
+	entry.GetEncryptedClientHelloKeys = func(hello *tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error) {
+		if set := o.Settings(); set.TLS != nil && set.TLS.Config.GetEncryptedClientHelloKeys != nil {
+			return set.TLS.Config.GetEncryptedClientHelloKeys(hello)
+		}
+		return nil, nil
+	}
 	ln, err := q.transport.ListenEarly(http3.ConfigureTLSConfig(entry), &quic.Config{
 		GetConfigForClient: func(*quic.ClientInfo) (*quic.Config, error) { return quicConfig(o.Settings()), nil },
 	})

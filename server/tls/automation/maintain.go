@@ -45,9 +45,8 @@ func (m *Manager) maintain() {
 			}
 			o, first = now, false
 		case <-renew.C:
-			if o.renew != m.made.renew { // else certmagic does
-				m.renew()
-			}
+			// certmagic does it too, but for as long as it cannot replace a revoked certificate it does nothing else.
+			m.renew()
 			renew.Reset(o.renew)
 		case <-clean.C:
 			if !o.noWipe {

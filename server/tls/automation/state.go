@@ -95,7 +95,9 @@ func (m *Manager) newState(app *App, old *state) *state {
 				return b
 			}
 		}
-		return m.bind(&s.context, p, k)
+		b := m.bind(&s.context, p, k)
+		before[p] = append(before[p], b) // so that one policy is the same wherever it stands
+		return b
 	}
 	for _, p := range app.policies {
 		k := plain

@@ -72,6 +72,11 @@ func compileACME(env *module.Env, c *ACMEConfig) (Issuer, error) {
 			env.Warn("/email", "ZeroSSL opens an account for an e-mail address or for an external_account; give one of the two")
 		}
 	}
+	if t.Email == "" {
+		// Otherwise certmagic takes the address of another issuer, or, while the first account is being written, "default",
+		// which authorities refuse. The space it trims.
+		t.Email = " "
+	}
 	return a, nil
 }
 

@@ -62,7 +62,6 @@ func (p Program) versionCommand() *cobra.Command {
 			fmt.Fprintln(p.Stdout, p.Version)
 			return nil
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 }
 
@@ -79,6 +78,5 @@ func (p Program) buildInfoCommand() *cobra.Command {
 			fmt.Fprint(p.Stdout, info)
 			return nil
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 }

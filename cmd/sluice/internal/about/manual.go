@@ -31,7 +31,6 @@ func (p Program) manpageCommand() *cobra.Command {
 			}
 			return nil
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().StringVarP(&dir, "directory", "o", "", "directory for the pages")
 	_ = cmd.MarkFlagDirname("directory")

@@ -59,7 +59,6 @@ program, so there are none that are not standard.`,
 			fmt.Fprintf(p.Stdout, "  Standard modules: %d\n", total)
 			return nil
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&packages, "packages", false, "show the Go package of each")

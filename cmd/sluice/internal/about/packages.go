@@ -22,7 +22,6 @@ manager or by hand, and restart the service.`,
 		RunE: func(*cobra.Command, []string) error {
 			return fmt.Errorf("%s does not replace itself: nobody builds it on demand; install the newer version with the package manager, or put the program in the place of the old one, and restart the service", name)
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	add := &cobra.Command{
 		Use: "add-package PACKAGE...", Short: "Say how to get further modules", Args: cobra.ArbitraryArgs,

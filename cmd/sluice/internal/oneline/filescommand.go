@@ -30,7 +30,6 @@ There is no admin endpoint, and nothing is kept but certificates.`,
   sluice file-server --listen :8080 --root /srv/www --templates --no-compress
   sluice file-server export-template > listing.html`,
 		RunE:              func(*cobra.Command, []string) error { return p.files(&o) },
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.Domain, "domain", "d", "", "name of the site, which is then served over HTTPS")
@@ -79,6 +78,5 @@ func (p Program) exportTemplateCommand() *cobra.Command {
 			}
 			return nil
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 }

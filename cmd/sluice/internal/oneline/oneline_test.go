@@ -105,10 +105,15 @@ func TestRespondArgument(t *testing.T) {
 }
 
 func TestProxy(t *testing.T) {
-	proxy := func(listen, more, match, handler string) string {
+	proxy := func(listen, more, match string, handler ...string) string {
 		return fmt.Sprintf(`{%s,"apps":{"http":{"servers":{"proxy":{"listen":[%q],"automatic_https":{"disable":true}%s,"routes":[{%s"handle":[{"handler":"reverse_proxy",%s}]}]}}}}}`,
-			admin, listen, more, match, handler)
+			admin, listen, more, match, strings.Join(handler, ","))
 	}
+	https := func(listen, more, host, handler, apps string) string {
+		return fmt.Sprintf(`{%s,"apps":{"http":{"servers":{"proxy":{"listen":[%q]%s,"routes":[{"match":[{"host":[%q]}],"terminal":true,"handle":[{"handler":"reverse_proxy",%s}]}]}}}%s}}`,
+			admin, listen, more, host, handler, apps)
+	}
+	tls := func(settings string) string { return `"transport":{"protocol":"http","tls":{` + settings + `}}` }
 	host := func(h string) string { return fmt.Sprintf(`"match":[{"host":[%q]}],"terminal":true,`, h) }
 	to := func(dials ...string) string {
 		for i := range dials {
@@ -128,26 +133,79 @@ func TestProxy(t *testing.T) {
 		{Proxy{From: ":1", To: []string{"a"}, ChangeHostHeader: true, HeaderUp: []string{"X-A: b"}, HeaderDown: []string{"X-C: d"}},
 			proxy(":1", "", "", `"headers":{"request":{"set":{"Host":["{http.reverse_proxy.upstream.hostport}"],"X-A":["b"]}},"response":{"set":{"X-C":["d"]}}},`+to("a:80")), "http://:1", "a:80"},
 		{Proxy{From: "localhost"}, "!--to is required", "", ""},
-		{Proxy{From: "localhost", To: []string{"a"}}, "!--from localhost would be served over HTTPS, and HTTPS is not supported yet; write --from http://localhost", "", ""},
-		{Proxy{From: "https://a.com:1", To: []string{"a"}}, "!write --from http://a.com:1,", "", ""},
-		{Proxy{From: "a.com:8080", To: []string{"a"}}, "!--from a.com:8080 would be served over HTTPS", "", ""},
+		{Proxy{From: "localhost", To: []string{"a"}}, https(":443", "", "localhost", to("a:80"), ""), "https://localhost:443", "a:80"},
+		{Proxy{From: "https://A.com:1", To: []string{"a"}, AccessLog: true}, https(":1", `,"logs":{}`, "a.com", to("a:80"), ""), "https://a.com:1", "a:80"},
+		{Proxy{From: "a.com:8080", To: []string{"a"}, DisableRedirects: true}, https(":8080", `,"automatic_https":{"disable_redirects":true}`, "a.com", to("a:80"), ""), "https://a.com:8080", "a:80"},
+		{Proxy{From: "a.com", To: []string{"a"}, InternalCerts: true}, https(":443", "", "a.com", to("a:80"),
+			`,"tls":{"automation":{"policies":[{"subjects":["a.com"],"issuers":[{"module":"internal"}]}]}}`), "https://a.com:443", "a:80"},
+		{Proxy{From: "https://", To: []string{"a"}}, "!--from https:// is HTTPS for no name, and a certificate needs one; write --from https://localhost:443, or --from http://:443 for HTTP", "", ""},
+		{Proxy{From: "https://:8443", To: []string{"a"}, InternalCerts: true}, "!write --from https://localhost:8443", "", ""},
 		{Proxy{From: ":443", To: []string{"a"}}, proxy(":443", "", "", to("a:80")), "http://:443", "a:80"},
 		{Proxy{From: "http://a/b", To: []string{"a"}}, "!paths are not allowed: http://a/b", "", ""},
 		{Proxy{From: "ftp://a", To: []string{"a"}}, "!unsupported URL scheme ftp://", "", ""},
 		{Proxy{From: "http://a:99999", To: []string{"a"}}, "!--from http://a:99999: invalid port '99999'", "", ""},
-		{Proxy{From: ":1", To: []string{"https://a"}}, "!--to with https://", "", ""},
-		{Proxy{From: ":1", To: []string{"a", "https://a"}}, "!--to with https://", "", ""},
+		{Proxy{From: ":1", To: []string{"https://a"}}, proxy(":1", "", "", tls(""), to("a:443")), "http://:1", "a:443"},
+		{Proxy{From: ":1", To: []string{"b:2", "https://a:1-2"}, Insecure: true}, proxy(":1", "", "", tls(`"insecure_skip_verify":true`), to("b:2", "a:1", "a:2")), "http://:1", "b:2 a:1 a:2"},
+		{Proxy{From: ":1", To: []string{"https://a", "http://b"}}, proxy(":1", "", "", tls(""), to("a:443", "b:80")), "http://:1", "a:443 b:80 # --to http://b is reached over https, too, since all upstreams are reached in the same way"},
 		{Proxy{From: ":1", To: []string{"http://a/b"}}, "!--to http://a/b: for now, URLs for proxy upstreams only support", "", ""},
-		{Proxy{From: ":1", To: []string{"a"}, Insecure: true}, "!--insecure is for upstreams with HTTPS", "", ""},
-		{Proxy{From: ":1", To: []string{"a"}, InternalCerts: true}, "!--internal-certs is for HTTPS", "", ""},
+		{Proxy{From: ":1", To: []string{"a"}, Insecure: true}, proxy(":1", "", "", to("a:80")), "http://:1", "a:80 # --insecure has no effect, since no upstream is reached over https://"},
+		{Proxy{From: ":1", To: []string{"a"}, InternalCerts: true}, proxy(":1", "", "", to("a:80")), "http://:1", "a:80 # --internal-certs has no effect, since http://:1 is served without TLS"},
 		{Proxy{From: ":1", To: []string{"a"}, HeaderUp: []string{"x"}}, `!header-up 0: invalid format "x"`, "", ""},
 		{Proxy{From: ":1", To: []string{"a"}, HeaderDown: []string{"x: y", "z"}}, `!header-down 1: invalid format "z"`, "", ""},
 		{Proxy{From: ":1", To: []string{"a"}, HeaderUp: []string{"host: x"}, ChangeHostHeader: true}, "!both set the Host header", "", ""},
 	} {
 		n, a, err := c.p.Document()
 		same(t, fmt.Sprintf("%+v", c.p), n, err, c.want)
-		if err == nil && (a.From != c.from || strings.Join(a.To, " ") != c.to) {
+		said := strings.Join(append(append([]string{strings.Join(a.To, " ")}, a.Notes...)), " # ")
+		if err == nil && (a.From != c.from || said != c.to) {
 			t.Errorf("%+v: %+v", c.p, a)
 		}
+	}
+}
+
+func TestFiles(t *testing.T) {
+	ids := []string{"http.handlers.encode", "http.precompressed.br", "http.precompressed.gzip", "http.precompressed.zstd"}
+	const (
+		plain  = `"automatic_https":{"disable":true},`
+		encode = `{"handler":"encode","encodings":{"zstd":{},"gzip":{}},"prefer":["zstd","gzip"]}`
+		named  = `"match":[{"host":["a.com"]}],"terminal":true,`
+	)
+	files := func(listen, server, route string, handlers ...string) string {
+		return fmt.Sprintf(`{%s,"apps":{"http":{"servers":{"static":{"listen":[%q],%s"read_header_timeout":"10s","idle_timeout":"30s","max_header_bytes":10240,"routes":[{%s"handle":[%s]}]}}}}}`,
+			admin, listen, server, route, strings.Join(handlers, ","))
+	}
+	for _, c := range []struct {
+		f            Files
+		want, listen string
+		note         string
+	}{
+		{Files{FileLimit: 10000}, files("tcp/:80", plain, "", encode, `{"handler":"file_server"}`), ":80", ""},
+		{Files{Domain: "a.com"}, files("tcp/:443", "", named, encode, `{"handler":"file_server"}`), ":443", ""},
+		{Files{Domain: "a.com", Listen: "127.0.0.1:8443", NoCompress: true}, files("tcp/127.0.0.1:8443", "", named, `{"handler":"file_server"}`), "127.0.0.1:8443", ""},
+		{Files{Domain: "::1", NoCompress: true}, files("tcp/:443", "", `"match":[{"host":["::1"]}],"terminal":true,`, `{"handler":"file_server"}`), ":443", ""},
+		{Files{Listen: "unix//run/a", NoCompress: true, AccessLog: true}, files("unix//run/a", plain+`"logs":{},`, "", `{"handler":"file_server"}`), "unix//run/a", ""},
+		{Files{Root: "/srv", Templates: true, Browse: true, RevealSymlinks: true, FileLimit: -1}, files("tcp/:80", plain, "", encode,
+			`{"handler":"templates","file_root":"/srv"}`, `{"handler":"file_server","root":"/srv","browse":{"file_limit":-1,"reveal_symlinks":true}}`), ":80", ""},
+		{Files{Templates: true, Browse: true, FileLimit: 10000, NoCompress: true}, files("tcp/:80", plain, "",
+			`{"handler":"templates"}`, `{"handler":"file_server","browse":{"file_limit":10000}}`), ":80", ""},
+		{Files{RevealSymlinks: true, NoCompress: true}, files("tcp/:80", plain, "", `{"handler":"file_server"}`), ":80", "--reveal-symlinks has no effect without --browse"},
+		{Files{Precompressed: []string{"zstd", "br", "zstd"}, NoCompress: true}, files("tcp/:80", plain, "",
+			`{"handler":"file_server","precompressed":{"zstd":{},"br":{}},"precompressed_order":["zstd","br"]}`), ":80", ""},
+		{Files{Precompressed: []string{"br", "foo"}}, "!getting module named 'http.precompressed.foo': module not registered: http.precompressed.foo; --precompressed takes br, gzip, zstd", "", ""},
+		{Files{Domain: "https://a.com"}, "!--domain https://a.com is no name: leave out scheme and path, and give the port with --listen", "", ""},
+		{Files{Domain: "a.com:8443"}, "!--domain a.com:8443 is no name", "", ""},
+		{Files{Domain: "a.com,b.com"}, "!--domain a.com,b.com is no name", "", ""},
+		{Files{Listen: ":x"}, "!parsing the listen address", "", ""},
+	} {
+		n, listen, err := c.f.Document(ids)
+		same(t, fmt.Sprintf("%+v", c.f), n, err, c.want)
+		if note := strings.Join(c.f.Notes(), ""); err == nil && (listen != c.listen || note != c.note) {
+			t.Errorf("%+v: %s, %q", c.f, listen, note)
+		}
+	}
+	debug := Files{Debug: true, NoCompress: true}
+	n, _, err := debug.Document(nil)
+	if err != nil || n.Get("logging").Get("logs").Get("default").Get("level").Str() != "DEBUG" {
+		t.Errorf("%s, %v", n.AppendJSON(nil), err)
 	}
 }

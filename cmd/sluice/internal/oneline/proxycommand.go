@@ -43,7 +43,6 @@ There is no admin endpoint, and nothing is kept but certificates.`,
 				return nil
 			})
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.From, "from", "f", "localhost", "address to receive requests at")
