@@ -46,7 +46,8 @@ fuzz: ## run each fuzz target for a minute
 e2e: build ## run the end-to-end transcripts
 	$(GO) test -count=1 ./internal/e2e/...
 
-soak: build ## long tests: 300 kills, a minute of random edits under load with -race, five minutes of faulty upstreams, ten minutes of each fuzz target
+soak: build ## long tests: 300 kills, a minute of random edits under load with -race, five minutes of faulty upstreams, 2,000 slow clients, ten minutes of each fuzz target
 	SLUICE_KILLS=300 SLUICE_SOAK=60s $(GO) test -race -count=1 -timeout 30m -run 'Kill|Soak' ./...
 	SLUICE_FAULTS=5m $(GO) test -v -count=1 -timeout 15m -run 'TestFaults$$' ./internal/e2e
+	SLUICE_SLOW=2000 $(GO) test -v -count=1 -timeout 10m -run 'TestSlowClients|Floods|RapidReset' ./internal/e2e
 	@sh internal/deps/fuzz.sh 10m

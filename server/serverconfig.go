@@ -46,7 +46,9 @@ type ServerConfig struct {
 	// ReadTimeout limits the reading of a whole request, body included. 0 means
 	// no limit.
 	ReadTimeout module.Duration `json:"read_timeout"`
-	// ReadHeaderTimeout limits the reading of the request header. Default: 1m.
+	// ReadHeaderTimeout limits the reading of the request header, and before it
+	// the TLS handshake and the preface of HTTP/2. The handshake of QUIC has 5 s,
+	// or this if it is less. Default: 1m.
 	ReadHeaderTimeout module.Duration `json:"read_header_timeout"`
 	// ReadIdleTimeout limits how long a body may stall; each read starts it
 	// anew. Default: 1m; negative means no limit.
@@ -65,7 +67,8 @@ type ServerConfig struct {
 	// MaxWriteChunk is the most bytes of one write, so that the idle time-out
 	// applies in between. Default: 65536.
 	MaxWriteChunk int `json:"max_write_chunk"`
-	// IdleTimeout is how long a connection may wait for its next request.
+	// IdleTimeout is how long a connection may wait for its next request; over
+	// HTTP/2 and HTTP/3, until the header of one has come whole.
 	// Default: 5m; negative means no limit.
 	IdleTimeout module.Duration `json:"idle_timeout"`
 	// KeepAliveInterval is the time between TCP keep-alive probes. Default: 15s;

@@ -1,10 +1,10 @@
 package upstream
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/sluiceproxy/sluice/upstream/expiring"
 	"github.com/sluiceproxy/sluice/upstream/histogram"
 )
 
@@ -23,7 +23,7 @@ type Host struct {
 	streams  atomic.Int64
 	released atomic.Bool // refs reached 0 while requests were running
 	drained  atomic.Bool
-	failures failures
+	failures expiring.Counter
 	results  [6]atomic.Int64 // by first digit of the status; 0 is no response
 	latency  atomic.Pointer[histogram.Recent]
 }
@@ -109,78 +109,14 @@ func (h *Host) minute(t time.Time) int64 { return int64(t.Sub(h.pool.born) / his
 // Fail remembers one failure for the length of window, then forgets it (HC-13). A window of 0 or less is no failure.
 func (h *Host) Fail(window time.Duration) {
 	if window > 0 {
-		h.failures.add(h.pool.now(), h.pool.born, window)
+		h.failures.Add(h.pool.now(), h.pool.born, window)
 	}
 }
 
 // Fails returns the number of failures that are remembered now. It takes a lock only when one of them is over.
 func (h *Host) Fails() int64 {
-	n := h.failures.total.Load()
-	if n == 0 {
+	if h.failures.Empty() {
 		return 0
 	}
-	now := h.pool.now()
-	if int64(now.Sub(h.pool.born)) < h.failures.first.Load() {
-		return n
-	}
-	return h.failures.count(now, h.pool.born)
-}
-
-// failureSteps bounds the memory of a failure window: failures that come closer together than this fraction of the
-// window share one entry and are forgotten together, with the first of them.
-const failureSteps = 256
-
-// failures is a multiset of moments at which a failure is forgotten. It needs no timer: who reads drops what is over.
-type failures struct {
-	total atomic.Int64
-	first atomic.Int64 // when the first is forgotten, in nanoseconds since the pool was made
-	mu    sync.Mutex
-	until []expiry // ascending
-}
-
-type expiry struct {
-	at time.Time
-	n  int64
-}
-
-func (f *failures) add(now, born time.Time, window time.Duration) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.drop(now, born)
-	at := now.Add(window)
-	i := len(f.until)
-	for i > 0 && f.until[i-1].at.After(at) {
-		i--
-	}
-	if i > 0 && at.Sub(f.until[i-1].at) < window/failureSteps {
-		f.until[i-1].n++
-	} else {
-		f.until = append(f.until, expiry{})
-		copy(f.until[i+1:], f.until[i:])
-		f.until[i] = expiry{at: at, n: 1}
-	}
-	f.first.Store(int64(f.until[0].at.Sub(born)))
-	f.total.Add(1)
-}
-
-func (f *failures) count(now, born time.Time) int64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.drop(now, born)
-	return f.total.Load()
-}
-
-func (f *failures) drop(now, born time.Time) {
-	i := 0
-	for i < len(f.until) && !f.until[i].at.After(now) {
-		f.total.Add(-f.until[i].n)
-		i++
-	}
-	if i == 0 {
-		return
-	}
-	f.until = append(f.until[:0], f.until[i:]...)
-	if len(f.until) > 0 {
-		f.first.Store(int64(f.until[0].at.Sub(born)))
-	}
+	return h.failures.Count(h.pool.now(), h.pool.born)
 }

@@ -52,7 +52,7 @@ func TestFailuresFollowTheMonotonicClock(t *testing.T) {
 	p := NewPool(nil)
 	h := p.Acquire("10.20.0.1:8080")
 	h.Fail(time.Hour)
-	if at := time.Duration(h.failures.first.Load()); at > time.Hour+time.Minute || at < time.Hour {
+	if at := h.failures.First(); at > time.Hour+time.Minute || at < time.Hour {
 		t.Errorf("the first failure is forgotten %s after the pool was made", at)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sluiceproxy/sluice/upstream/expiring"
 )
 
 func TestAcquireSharesByDialText(t *testing.T) {
@@ -184,8 +186,8 @@ func TestFailureMemoryIsBounded(t *testing.T) {
 		now = now.Add(time.Minute / n / 2)
 		h.Fail(time.Minute)
 	}
-	if len(h.failures.until) > failureSteps {
-		t.Errorf("%d entries for %d failures", len(h.failures.until), n)
+	if n := h.failures.Entries(); n > expiring.Steps {
+		t.Errorf("%d entries in memory", n)
 	}
 	if h.Fails() != n {
 		t.Errorf("%d fails, want %d", h.Fails(), n)

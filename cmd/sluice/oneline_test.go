@@ -133,7 +133,7 @@ func TestReverseProxy(t *testing.T) {
 	at := fmt.Sprintf("127.0.0.1:%d", p)
 	c := b.spawn(nil, "reverse-proxy", "--from", fmt.Sprint(":", p), "--to", to+","+upstream.URL, "--access-log", "--header-up", "X-Up: a, b", "--header-down", "X-Down: c")
 	c.logged(fmt.Sprintf(`"msg":"sluice proxying","from":"http://:%d","to":[%q,%q]`, p, to, to))
-	c.logged(`"msg":"using default load balancing policy","name":"random"`)
+	c.logged(`"msg":"using default load balancing policy","name":"round_robin"`)
 	c.logged("serving initial configuration")
 	if resp, got := get(at, "x.example"); got != "x.example /a?b up=a, b" || resp.Header.Get("X-Down") != "c" {
 		t.Errorf("%q %v", got, resp.Header)

@@ -41,27 +41,29 @@ func (h *Handed) Close() {
 }
 
 // Inherited is the sockets that a process was handed over. Whoever would open one of them takes it instead. They are
-// shared with the process before until Begin is called: nothing is accepted from them, and closing one closes nothing
-// but the descriptor. A nil Inherited is of a process that was handed nothing. It is safe for concurrent use.
+// shared with the process before until Begin is called: nothing is accepted from them, closing one closes nothing but a
+// descriptor, and it can be taken again. A nil Inherited is of a process that was handed nothing. It is safe for concurrent use.
 type Inherited struct {
 	begun chan struct{} // closed by Begin
 	once  sync.Once
 
 	mu    sync.Mutex
 	list  map[Key]Handed
+	taken map[Key]bool
 	ready []func() // called by Begin
 }
 
 // NewInherited takes the list over.
 func NewInherited(list []Handed) *Inherited {
-	i := &Inherited{begun: make(chan struct{}), list: map[Key]Handed{}}
+	i := &Inherited{begun: make(chan struct{}), list: map[Key]Handed{}, taken: map[Key]bool{}}
 	for _, h := range list {
 		i.list[h.Key] = h
 	}
 	return i
 }
 
-// Take gives a socket away, if it was handed over and nobody has taken it.
+// Take finds a socket, if it was handed over. The descriptors stay with the Inherited, which closes them when it
+// begins.
 func (i *Inherited) Take(key Key) (Handed, bool) {
 	if i == nil {
 		return Handed{}, false
@@ -69,17 +71,18 @@ func (i *Inherited) Take(key Key) (Handed, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	h, ok := i.list[key]
-	delete(i.list, key)
+	if ok {
+		i.taken[key] = true
+	}
 	return h, ok
 }
 
-// Listener is Take for a stream socket.
+// Listener is Take for a stream socket, with a descriptor of its own.
 func (i *Inherited) Listener(key Key) (net.Listener, bool, error) {
 	h, ok := i.Take(key)
 	if !ok {
 		return nil, false, nil
 	}
-	defer h.Close()
 	ln, err := net.FileListener(h.File)
 	if err != nil {
 		return nil, true, fmt.Errorf("using the socket that was handed over: %w", plain(err))
@@ -98,7 +101,7 @@ func (i *Inherited) has(key Key) bool {
 	return ok
 }
 
-// Begin says that the sockets belong to this process now. What nobody has taken is closed, and named.
+// Begin says that the sockets belong to this process now. Those that nobody has taken are closed, and named.
 func (i *Inherited) Begin() (unused []string) {
 	i.once.Do(func() {
 		i.mu.Lock()
@@ -107,7 +110,9 @@ func (i *Inherited) Begin() (unused []string) {
 			f()
 		}
 		for key, h := range i.list {
-			unused = append(unused, string(key))
+			if !i.taken[key] {
+				unused = append(unused, string(key))
+			}
 			h.Close()
 		}
 		i.list, i.ready = nil, nil
@@ -243,4 +248,20 @@ func (m *Manager) Leave(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// elders lists the tags of the processes that have connections over UDP sockets.
+func (i *Inherited) elders() map[byte]bool {
+	tags := map[byte]bool{}
+	if i == nil {
+		return tags
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, h := range i.list {
+		for _, e := range h.Elders {
+			tags[e.Tag] = true
+		}
+	}
+	return tags
 }

@@ -16,6 +16,9 @@ import (
 // Packets holds the process's UDP sockets. An address that the old and the new generation want keeps its very socket, so
 // that QUIC connections live through every edit. Safe for concurrent use; plans are made one after the other.
 type Packets struct {
+	inherited *Inherited
+	tag       byte
+
 	mu     sync.Mutex
 	open   map[string]*Packet
 	listen func(ctx context.Context, network, address string) (net.PacketConn, error)
@@ -33,9 +36,32 @@ type Packet struct {
 func (p *Packet) Key() Key { return Key(p.Addr.String()) }
 
 // NewPackets returns a manager that holds nothing.
-func NewPackets() *Packets {
+func NewPackets() *Packets { return InheritPackets(nil) }
+
+// InheritPackets is NewPackets for a process that was handed sockets.
+func InheritPackets(i *Inherited) *Packets {
 	var config net.ListenConfig
-	return &Packets{open: map[string]*Packet{}, listen: config.ListenPacket}
+	m := &Packets{inherited: i, open: map[string]*Packet{}, listen: config.ListenPacket}
+	for elders := i.elders(); elders[m.tag]; {
+		m.tag++
+	}
+	return m
+}
+
+// Tag is the first byte of the QUIC connection IDs that this process chooses. No other one that serves the same sockets
+// has it.
+func (m *Packets) Tag() byte { return m.tag }
+
+// openOne opens an address, or takes the socket that was handed over.
+func (m *Packets) openOne(ctx context.Context, a netaddr.Addr) (net.PacketConn, error) {
+	if h, ok := m.inherited.Take(Key(a.String())); ok {
+		return m.adopt(h)
+	}
+	conn, err := m.listen(ctx, a.Network, a.JoinHostPort(0))
+	if err != nil {
+		return nil, err
+	}
+	return relayed(conn, nil), nil
 }
 
 // PacketPlan is what has to be done for a new generation.
@@ -82,7 +108,7 @@ func (m *Packets) Plan(ctx context.Context, wants []netaddr.Addr) (*PacketPlan, 
 		wanted[key] = false // once
 		p := &Packet{Addr: a}
 		var err error
-		p.Conn, err = m.listen(ctx, a.Network, a.JoinHostPort(0))
+		p.Conn, err = m.openOne(ctx, a)
 		switch {
 		case err == nil:
 			plan.fresh = append(plan.fresh, p)
@@ -134,7 +160,7 @@ func (p *PacketPlan) Commit(serve func(*Packet), gone func(p *Packet, now bool))
 	var errs []error
 	for _, l := range p.late {
 		var err error
-		if l.Conn, err = m.listen(context.Background(), l.Addr.Network, l.Addr.JoinHostPort(0)); err != nil {
+		if l.Conn, err = m.openOne(context.Background(), l.Addr); err != nil {
 			errs = append(errs, fmt.Errorf("listening for HTTP/3 on %s: %w", l.Addr, err))
 			continue
 		}

@@ -232,7 +232,11 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 		return c.setRead(t)
 	case c.phase == phaseIdle && !c.idleArmed:
 		c.idleArmed = true
-		return c.setRead(after(now, c.srv.opt.Settings().IdleTimeout, 0))
+		idle := c.srv.opt.Settings().IdleTimeout
+		if c.srv.patient.Load() && (idle <= 0 || idle > drainFirstByte) {
+			idle = drainFirstByte
+		}
+		return c.setRead(after(now, idle, 0))
 	case t.IsZero(): // the header has been read
 		c.beginRequest(now)
 		return c.setRead(t)
@@ -280,14 +284,14 @@ func (c *conn) becomeHijacked() {
 	c.raw.SetDeadline(time.Time{})
 }
 
-// drain makes a connection that has sent nothing hurry.
+// drain makes a connection that has sent nothing, or nothing lately, hurry.
 func (c *conn) drain() {
 	if c.h2 || c.passthrough.Load() {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.phase == phaseHeader && !c.got {
+	if (c.phase == phaseHeader || c.phase == phaseIdle) && !c.got {
 		if d := time.Now().Add(drainFirstByte); c.armed.IsZero() || d.Before(c.armed) {
 			c.setRead(d)
 		}

@@ -30,6 +30,8 @@ type QUICOptions struct {
 	ErrorLog *log.Logger
 	// Listener is what Conn.Listener returns.
 	Listener any
+	// Tag is the first byte of the connection IDs; see ProcessTag.
+	Tag byte
 }
 
 // QUIC serves HTTP/3 on one UDP socket, which outlives every edit that keeps its
@@ -71,7 +73,7 @@ func NewQUIC(conn net.PacketConn, o QUICOptions) (*QUIC, error) {
 	limit := rate.NewLimiter(handshakesUnvalidated, handshakesUnvalidated)
 	q := &QUIC{
 		opt: o, cores: map[int]*quicCore{}, done: make(chan struct{}), idle: make(chan struct{}, 1),
-		transport: &quic.Transport{Conn: conn, VerifySourceAddress: func(net.Addr) bool { return !limit.Allow() }},
+		transport: &quic.Transport{Conn: conn, ConnectionIDGenerator: tagged(o.Tag), VerifySourceAddress: func(net.Addr) bool { return !limit.Allow() }},
 	}
 	entry := &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		set := o.Settings()

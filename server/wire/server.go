@@ -15,7 +15,7 @@ import (
 )
 
 // How long a connection that has sent nothing may take to send its first
-// byte once the server drains.
+// byte once the server drains, and one that is idle its next.
 const drainFirstByte = 5 * time.Second
 
 // never stands for no time-out: net/http must be given some, so that it tells
@@ -50,6 +50,9 @@ type Server struct {
 	draining bool
 	closed   bool
 	empty    chan struct{} // closed when draining and no connection is served
+	gone     chan struct{} // closed when draining and no connection is left at all
+
+	patient atomic.Bool // idle connections may send one more request, see HandOver
 }
 
 // coreKey is what a connection is bound to from its start.
@@ -78,7 +81,7 @@ var _ Protocol = (*Server)(nil)
 // NewServer returns a Server that is ready to serve.
 func NewServer(o Options) *Server {
 	return &Server{
-		opt: o, conns: map[*conn]struct{}{}, empty: make(chan struct{}), cores: map[coreKey]*core{},
+		opt: o, conns: map[*conn]struct{}{}, empty: make(chan struct{}), gone: make(chan struct{}), cores: map[coreKey]*core{},
 	}
 }
 
@@ -140,6 +143,18 @@ func (s *Server) checkEmpty() {
 	if s.draining && len(s.conns)-s.hijacked == 0 && !s.closed {
 		s.closed = true
 		close(s.empty)
+	}
+	if s.closed && len(s.conns) == 0 && !isClosed(s.gone) {
+		close(s.gone)
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -226,6 +241,9 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		serveStream(s.opt.Settings(), s.opt.Handler, w, r)
 		return
 	}
+	if s.patient.Load() && r.Header["Upgrade"] == nil {
+		w.Header()["Connection"] = []string{"close"}
+	}
 	if c.set.Load().EnableFullDuplex {
 		if d, ok := w.(interface{ EnableFullDuplex() error }); ok {
 			d.EnableFullDuplex()
@@ -268,7 +286,7 @@ func (s *Server) Drain(ctx context.Context, grace time.Duration) error {
 	for _, k := range cores {
 		if k.key.h2 {
 			go k.Shutdown(shut)
-		} else {
+		} else if !s.patient.Load() {
 			k.SetKeepAlivesEnabled(false)
 		}
 	}
@@ -306,6 +324,24 @@ func (s *Server) Drain(ctx context.Context, grace time.Duration) error {
 	return fmt.Errorf("cut %d connections with active requests: %w", n, err)
 }
 
+// HandOver is Drain for a listener that another process has now: there is time. No
+// connection of HTTP/1 is closed before a response has said so, or it was idle for a
+// moment, so that a request which is on its way is answered; and hijacked
+// connections are waited for as well. When ctx ends, all that is left is cut.
+func (s *Server) HandOver(ctx context.Context) error {
+	s.patient.Store(true)
+	err := s.Drain(ctx, 0)
+	if err == nil {
+		select {
+		case <-s.gone:
+			return nil
+		case <-ctx.Done():
+			err = fmt.Errorf("cut %d connections that handlers had taken over: %w", s.Stats().Hijacked, ctx.Err())
+		}
+	}
+	return errors.Join(err, s.Close())
+}
+
 // snapshot is called with mu held.
 func (s *Server) snapshot() []*conn {
 	list := make([]*conn, 0, len(s.conns))
@@ -325,6 +361,7 @@ func (s *Server) Close() error {
 		s.closed = true
 		close(s.empty)
 	}
+	s.checkEmpty()
 	s.mu.Unlock()
 	for _, c := range conns {
 		c.forceClose()

@@ -29,7 +29,7 @@ There is no admin endpoint, and nothing is kept but certificates.`,
   sluice file-server --domain example.com --root /srv/www --precompressed br,gzip
   sluice file-server --listen :8080 --root /srv/www --templates --no-compress
   sluice file-server export-template > listing.html`,
-		RunE:              func(*cobra.Command, []string) error { return p.files(&o) },
+		RunE: func(*cobra.Command, []string) error { return p.files(&o) },
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.Domain, "domain", "d", "", "name of the site, which is then served over HTTPS")
