@@ -4,14 +4,19 @@ GO      ?= go
 BIN     := bin/sluice
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION)
+PREFIX  ?= /usr/local
+IMAGE   ?= sluice
 
-.PHONY: help build run test race lint generate check bench fuzz e2e soak deps
+.PHONY: help build dist run test race lint generate check bench fuzz e2e soak deps install deb image
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 build: ## build bin/sluice
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/sluice
+
+dist: ## build bin/sluice as packages have it: static, without debug information
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w $(LDFLAGS)' -o $(BIN) ./cmd/sluice
 
 run: build ## build and start the server on its embedded store
 	./$(BIN) run --first-steps
@@ -51,3 +56,15 @@ soak: build ## long tests: 300 kills, a minute of random edits under load with -
 	SLUICE_FAULTS=5m $(GO) test -v -count=1 -timeout 15m -run 'TestFaults$$' ./internal/e2e
 	SLUICE_SLOW=2000 $(GO) test -v -count=1 -timeout 10m -run 'TestSlowClients|Floods|RapidReset' ./internal/e2e
 	@sh internal/deps/fuzz.sh 10m
+
+# As root it is built by whoever ran make before, since sudo may have no Go.
+install: ## install bin/sluice, its manual, completions and units below PREFIX (/usr/local); DESTDIR is put in front
+	@test -x $(BIN) || $(MAKE) build
+	sh internal/packaging/install.sh $(BIN) $(PREFIX) $(DESTDIR)
+
+deb: dist ## make the Debian package, in bin/
+	@GO=$(GO) sh internal/deps/nfpm.sh
+	GO=$(GO) sh internal/packaging/deb.sh $(BIN) $(VERSION) bin
+
+image: ## make the container image IMAGE (sluice), with Docker and buildx
+	docker build --file internal/packaging/Dockerfile --build-arg VERSION=$(VERSION) --tag $(IMAGE):$(subst +,-,$(VERSION)) --tag $(IMAGE):latest .

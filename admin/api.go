@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -67,6 +68,9 @@ type Deps struct {
 	// Stop begins the shutdown of the process. It is called in a goroutine of
 	// its own, after the answer to POST /stop was sent.
 	Stop func()
+	// Upgrade replaces the process by a new one. An *Error keeps its status, others
+	// are 500.
+	Upgrade func(ctx context.Context, u Upgrade) (Upgraded, error)
 	// Ready says whether the process serves what it should, and if not, why
 	// not. Without it the process is always ready.
 	Ready func() (bool, []string)

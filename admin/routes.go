@@ -90,6 +90,7 @@ func (a *API) loadRoutes() []route {
 			RequestBody: text, Responses: answer("The document.", "application/json", result, 400, 408, 413, 503)}, a.adaptOnly},
 		{RouteDoc{Method: "POST", Pattern: "/stop", Summary: "Stop the process gracefully",
 			Params: []ParamDoc{dryRunParam()}, Responses: answer("The process is about to stop.", "", nil, 400)}, a.stop},
+		a.upgradeRoute(),
 	}
 }
 

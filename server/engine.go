@@ -36,6 +36,8 @@ type Options struct {
 	Journal Journal
 	// Sockets are the process's listening sockets. Required.
 	Sockets *listen.Manager
+	// Packets are its UDP sockets; nil is none yet.
+	Packets *listen.Packets
 	// Logs is where loggers come from. Required.
 	Logs *logs.Switch
 	// Certificates is where certificates come from, and Tickets the keys of session
@@ -98,10 +100,13 @@ func New(opt Options) (*Engine, error) {
 	if opt.Services == nil {
 		opt.Services = module.Services{}
 	}
+	if opt.Packets == nil {
+		opt.Packets = listen.NewPackets()
+	}
 	if err := opt.addMetrics(); err != nil {
 		return nil, err
 	}
-	e := &Engine{opt: opt, packets: listen.NewPackets(), process: &Process{Logs: opt.Logs, requests: opt.Metrics.Requests(), telemetry: opt.Telemetry}, queue: make(chan *ticket, opt.QueueLimit), closing: make(chan struct{}), done: make(chan struct{})}
+	e := &Engine{opt: opt, packets: opt.Packets, process: &Process{Logs: opt.Logs, requests: opt.Metrics.Requests(), telemetry: opt.Telemetry}, queue: make(chan *ticket, opt.QueueLimit), closing: make(chan struct{}), done: make(chan struct{})}
 	e.names = nameKeeper{certificates: opt.Certificates, globals: opt.Globals, servers: map[string]servedNames{}}
 	e.process.use(opt.Certificates, opt.Tickets)
 	module.Provide(opt.Services, e.process)
@@ -209,7 +214,26 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, grace)
 		defer cancel()
 	}
-	err := errors.Join(e.opt.Sockets.Close(ctx), e.front.close(ctx))
+	return e.end(ctx, errors.Join(e.opt.Sockets.Close(ctx), e.front.close(ctx)))
+}
+
+// GracePeriod is how long requests may take when the process stops, as the document
+// says; 0 is as long as they take.
+func (e *Engine) GracePeriod() time.Duration { return e.Current().root.app.grace }
+
+// HandOver is Shutdown for an engine whose sockets another process has inherited
+// and serves: they stay as they are, no shutdown delay is waited for, and
+// connections get the time until ctx ends. Those that handlers have taken over are
+// waited for, too, until streams ends.
+func (e *Engine) HandOver(ctx, streams context.Context) error {
+	e.once.Do(func() { close(e.closing) })
+	<-e.done
+	e.process.stopAt.Store(e.opt.Now().UnixNano())
+	return e.end(ctx, errors.Join(e.opt.Sockets.Leave(ctx), e.front.handOver(ctx, streams)))
+}
+
+// end closes what is left when nothing is served any more.
+func (e *Engine) end(ctx context.Context, err error) error {
 	e.retireLast()
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
 	defer cancel()

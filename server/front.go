@@ -203,6 +203,7 @@ func (f *front) gone(s *listen.Socket) {
 		if d := en.last.Swap(nil); d != nil {
 			d.pin.Release()
 		}
+		<-en.wire.Gone()
 	})
 }
 
@@ -210,7 +211,8 @@ func (f *front) gone(s *listen.Socket) {
 func (f *front) serveQUIC(p *listen.Packet) {
 	en := &entrance{engine: f.engine, key: p.Key()}
 	q, err := wire.NewQUIC(p.Conn, wire.QUICOptions{
-		Handler: en, Settings: en.settings, Listener: p, ErrorLog: f.engine.opt.Logs.StdLog("http.stdlib"),
+		Handler: en, Settings: en.settings, Listener: p, Tag: f.engine.packets.Tag(),
+		ErrorLog: f.engine.opt.Logs.StdLog("http.stdlib"),
 	})
 	if err != nil {
 		f.engine.opt.Logs.Core("http").Error("HTTP/3 is not served", zap.String("address", p.Addr.String()), zap.Error(err))
@@ -249,8 +251,44 @@ const quicLeave = time.Minute
 
 // close ends all connections: active requests may finish until ctx ends.
 func (f *front) close(ctx context.Context) error {
+	return f.endAll(func(en *entrance) error {
+		if en.quic != nil {
+			return en.quic.Drain(ctx, 0)
+		}
+		err := en.wire.Drain(ctx, 0)
+		if err != nil {
+			err = errors.Join(err, en.wire.Close())
+		}
+		return err
+	})
+}
+
+// handOver ends all connections of sockets that another process has now, in their own time until ctx ends, or streams
+// for those that handlers have taken over.
+func (f *front) handOver(ctx, streams context.Context) error {
+	err := f.endAll(func(en *entrance) error {
+		if en.quic != nil {
+			return en.quic.HandOver(ctx)
+		}
+		return en.wire.HandOver(ctx, streams)
+	})
+	left := make(chan struct{})
+	go func() {
+		f.leave.Wait() // for sockets that have left before
+		close(left)
+	}()
+	select {
+	case <-left:
+	case <-ctx.Done():
+	case <-streams.Done():
+	}
+	return err
+}
+
+// endAll lets go of all entrances.
+func (f *front) endAll(end func(*entrance) error) error {
 	f.mu.Lock()
-	all := make([]*entrance, 0, len(f.entry))
+	all := make([]*entrance, 0, len(f.entry)+len(f.quic))
 	for _, en := range f.entry {
 		all = append(all, en)
 	}
@@ -262,13 +300,7 @@ func (f *front) close(ctx context.Context) error {
 	errs := make([]error, len(all))
 	var wg sync.WaitGroup
 	for i, en := range all {
-		wg.Go(func() {
-			if en.quic != nil {
-				errs[i] = en.quic.Drain(ctx, 0)
-			} else if errs[i] = en.wire.Drain(ctx, 0); errs[i] != nil {
-				errs[i] = errors.Join(errs[i], en.wire.Close())
-			}
-		})
+		wg.Go(func() { errs[i] = end(en) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)

@@ -42,7 +42,7 @@ func (k kind) field() string {
 
 // listener is what the server accepts from.
 func (k *socket) listener(server *http.Server) net.Listener {
-	ln := newCapped(draining{k.ln, k}, k.sockets.options.Connections, k.log)
+	ln := newCapped(draining{held{k.ln, k.sockets.inherited, k.ended}, k}, k.sockets.options.Connections, k.log)
 	if k.kind == localKind {
 		return ln
 	}

@@ -17,9 +17,9 @@ import (
 // that is found in place.
 const probeTime = time.Second
 
-// listen opens an address. It may overlap with those of our own listeners, as
+// open opens an address. It may overlap with those of our own listeners, as
 // :2019 does with localhost:2019.
-func listen(k kind, a netaddr.Addr, own []net.Listener) (net.Listener, error) {
+func open(k kind, a netaddr.Addr, own []net.Listener) (net.Listener, error) {
 	switch {
 	case a.IsFD():
 		return inherit(a)

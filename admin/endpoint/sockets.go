@@ -14,6 +14,7 @@ import (
 	"github.com/sluiceproxy/sluice/admin"
 	"github.com/sluiceproxy/sluice/admin/pulled"
 	"github.com/sluiceproxy/sluice/internal/netaddr"
+	"github.com/sluiceproxy/sluice/server/listen"
 	"go.uber.org/zap"
 )
 
@@ -62,10 +63,11 @@ type Sockets struct {
 	remote  *zap.Logger // that of remote endpoints
 	api     atomic.Pointer[admin.API]
 
-	mu       sync.Mutex
-	open     map[string]*socket
-	closed   bool
-	stopping sync.WaitGroup
+	mu        sync.Mutex
+	inherited *listen.Inherited // nil unless another process has handed something over
+	open      map[string]*socket
+	closed    bool
+	stopping  sync.WaitGroup
 }
 
 // NewSockets makes a service without listeners.
@@ -151,15 +153,18 @@ func (s *Sockets) acquire(k kind, a netaddr.Addr) (*socket, error) {
 		sock.waiting++
 		return sock, nil
 	}
-	var own []net.Listener
-	for _, sock := range s.open {
-		own = append(own, sock.ln)
+	ln, adopted, err := s.adopt(key)
+	if !adopted {
+		var own []net.Listener
+		for _, sock := range s.open {
+			own = append(own, sock.ln)
+		}
+		ln, err = open(k, a, own)
 	}
-	ln, err := listen(k, a, own)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s at %s: %w", k, a, err)
 	}
-	sock := &socket{sockets: s, kind: k, log: s.logOf(k), key: key, addr: a, ln: ln, holders: 1, waiting: 1, accepted: make(chan struct{})}
+	sock := &socket{sockets: s, kind: k, log: s.logOf(k), key: key, addr: a, ln: ln, holders: 1, waiting: 1, accepted: make(chan struct{}), ended: make(chan struct{})}
 	s.open[key] = sock
 	return sock, nil
 }
@@ -246,6 +251,8 @@ type socket struct {
 	// accepted is closed when the server accepts no more.
 	accepted chan struct{}
 	ending   atomic.Bool
+	ended    chan struct{} // closed when the listener is to end
+	left     bool          // another process has it; guarded by Sockets.mu
 }
 
 // address is the address with the port that was really opened.
@@ -307,7 +314,12 @@ func (k *socket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // listener, so that the address is free when it returns.
 func (k *socket) endAccept() {
 	k.ending.Store(true)
-	if d, ok := k.ln.(interface{ SetDeadline(time.Time) error }); ok && d.SetDeadline(time.Now().Add(drainTime)) == nil {
+	close(k.ended)
+	end := time.Now()
+	if !k.left {
+		end = end.Add(drainTime)
+	}
+	if d, ok := k.ln.(interface{ SetDeadline(time.Time) error }); ok && d.SetDeadline(end) == nil {
 		<-k.accepted
 	}
 	_ = k.ln.Close()

@@ -73,6 +73,8 @@ type Options struct {
 	Storage certmagic.Storage
 	// Default is who is asked for certificates where a document says nothing. Required.
 	Default issuance.Issuer
+	// Authority is asked over ACME where an issuer names no authority; nil is Let's Encrypt.
+	Authority *issuance.Authority
 	// Log is the logger "admin.identity"; nil logs nothing.
 	Log *zap.Logger
 }
@@ -110,7 +112,7 @@ var _ Client = (*Service)(nil)
 // New makes a service. Nothing runs until a document asks for a certificate.
 func New(o Options) *Service {
 	s := &Service{options: o, log: o.Log, names: map[string]*work{}, changed: make(chan struct{}),
-		defaults: issuance.Defaults{HTTPPort: certmagic.HTTPPort, HTTPSPort: certmagic.HTTPSPort}}
+		defaults: issuance.Defaults{HTTPPort: certmagic.HTTPPort, HTTPSPort: certmagic.HTTPSPort, Authority: o.Authority}}
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}

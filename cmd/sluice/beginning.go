@@ -49,6 +49,9 @@ func (p *process) lastDocument(ctx context.Context) (*beginning, error) {
 // a Caddyfile in the working directory, the last revision, or none.
 func (p *process) chooseStart(ctx context.Context, last *beginning) (*beginning, error) {
 	o := p.opts
+	if p.estate != nil {
+		return p.continued(ctx, last)
+	}
 	if o.resume {
 		b, err := p.resumed(last)
 		if b != nil || err != nil {
@@ -86,11 +89,17 @@ func (p *process) fromFile(name string) (*beginning, error) {
 }
 
 // resumed is what --resume starts with: the last revision, else the autosaved
-// document; nil if there is neither.
+// document, else that of a Caddy whose place the program has taken; nil if there
+// is none.
 func (p *process) resumed(last *beginning) (*beginning, error) {
 	var b *beginning
 	file := p.dirs.AutosaveFile()
-	switch f, err := p.files.Read(file, configfile.JSON); {
+	f, err := p.files.Read(file, configfile.JSON)
+	if errors.Is(err, fs.ErrNotExist) {
+		file = p.dirs.CaddyAutosaveFile()
+		f, err = p.files.Read(file, configfile.JSON)
+	}
+	switch {
 	case last.root != nil:
 		b = last
 		p.log.Info("resuming from the last revision")

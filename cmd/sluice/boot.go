@@ -36,13 +36,17 @@ func (p *process) boot(ctx context.Context, last, first *beginning) error {
 	if first.file != nil {
 		change.Source, change.SourceType = first.file.Source()
 	}
-	_, err = p.host.apply(ctx, change)
+	apply := p.host.apply
+	if p.estate != nil {
+		apply = p.host.applyAsIs // what was pulled before stays
+	}
+	_, err = apply(ctx, change)
 	var rejected *server.Rejected
 	switch {
 	case err == nil:
 		p.warnOfEdits(last, first, revision)
 		return nil
-	case !errors.As(err, &rejected):
+	case !errors.As(err, &rejected), p.estate != nil && !p.estate.Trouble:
 	case first.stored && p.opts.bestEffort:
 		return p.startPart(ctx, doc, revision, rejected.Problems)
 	case first.stored:

@@ -20,11 +20,20 @@ import (
 	"github.com/sluiceproxy/sluice/server/tls/automation"
 	"github.com/sluiceproxy/sluice/server/tls/handshake"
 	"github.com/sluiceproxy/sluice/server/tls/issuance"
+	"github.com/sluiceproxy/sluice/server/trust"
+	"github.com/sluiceproxy/sluice/upstream"
 )
 
 // noTrustEnv names a variable that, if it is not empty, keeps the process from putting the roots of its own authorities into
 // the trust stores of the system, whatever install_trust says: for tests, and for machines on which nobody wants that.
 const noTrustEnv = "SLUICE_NO_TRUST_INSTALL"
+
+// These name variables for tests and staging: the URL of an ACME directory that is asked where a document names no authority,
+// in the place of Let's Encrypt's, and a file in PEM with who may have signed the certificate of its server.
+const (
+	authorityEnv      = "SLUICE_ACME_CA_URL"
+	authorityRootsEnv = "SLUICE_ACME_CA_ROOT"
+)
 
 // certificates is all that the process has for TLS. It is what HTTP servers get
 // certificates from.
@@ -72,7 +81,7 @@ func (c *certificates) Close() {
 // newCertificates makes them. Nothing is read or written before it is needed.
 func (w *world) newCertificates() (*certificates, error) {
 	issuance.Identify(name, versionText(), os.Getenv("USERAGENT"))
-	stores := certstore.NewStores(environment.These().Data)
+	stores := certstore.NewStores(environment.These().Storage())
 	files := stores.Default()
 	c := &certificates{storage: certstore.NewSwitch(files), challenges: issuance.NewChallenges(w.logs.Core("tls.issuance"))}
 	authorities := pki.Options{Storage: c.storage, Globals: w.globals, Logger: w.logs.Logger}
@@ -104,14 +113,42 @@ func (w *world) newCertificates() (*certificates, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Manager = automation.New(automation.Options{Storage: c.storage, Log: log, Events: c.bus, Public: []issuance.Issuer{public}, Internal: internal, Metrics: w.metrics, Challenges: c.challenges})
+	authority, err := authorityOfEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	c.Manager = automation.New(automation.Options{Storage: c.storage, Log: log, Events: c.bus, Public: []issuance.Issuer{public}, Internal: internal, Authority: authority, Metrics: w.metrics, Challenges: c.challenges})
 	w.pool.OnChange(c.bus.Health)
 	module.Provide(w.services, c.Manager)
+	module.Provide[upstream.ClientCertificates](w.services, c.Manager)
+	module.Provide[trust.DocumentStorage](w.services, c.storage)
 	module.Provide(w.services, acmeserver.NewDatabases(acmeserver.Options{Dir: environment.These().Data, Resolvers: c.Manager.Resolvers, Logger: w.logs.Logger}))
-	c.identity = identity.New(identity.Options{Storage: files, Default: public, Log: w.logs.Core("admin.identity")})
+	c.identity = identity.New(identity.Options{Storage: files, Default: public, Authority: authority, Log: w.logs.Core("admin.identity")})
 	module.Provide(w.services, c.identity)
 	module.Provide[endpoint.Identity](w.services, c.identity)
 	return c, nil
+}
+
+// authorityOfEnvironment is the authority that the environment names, nil if it names none.
+func authorityOfEnvironment() (*issuance.Authority, error) {
+	directory, file := os.Getenv(authorityEnv), os.Getenv(authorityRootsEnv)
+	var roots []byte
+	var err error
+	switch {
+	case directory == "" && file == "":
+		return nil, nil
+	case directory == "":
+		return nil, fmt.Errorf("%s is set, and %s is not; the roots are those of the authority that the latter names", authorityRootsEnv, authorityEnv)
+	case file != "":
+		if roots, err = readFile(file); err != nil {
+			return nil, fmt.Errorf("reading the file of %s: %w", authorityRootsEnv, err)
+		}
+	}
+	authority, err := issuance.NewAuthority(directory, roots)
+	if err != nil {
+		return nil, fmt.Errorf("using %s: %w", authorityEnv, err)
+	}
+	return authority, nil
 }
 
 // issuer makes an issuer that says nothing of itself.

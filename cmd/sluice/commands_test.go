@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/about"
+	"github.com/spf13/cobra"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -25,9 +26,10 @@ func TestCommandLine(t *testing.T) {
 		code           int
 		stdout, stderr string // parts
 	}{
-		{"", 0, "Available Commands", ""},
-		{"help", 0, "Available Commands", ""},
-		{"-h", 0, "Available Commands", ""},
+		{"", 0, "\nServe in one line:\n", ""},
+		{"help", 0, "\nSteer what runs:\n", ""},
+		{"-h", 0, "\nTools:\n", ""},
+		{"--help", 0, "\nCertificates:\n", ""},
 		{"help run", 0, "--best-effort", ""},
 		{"bogus", 1, "", "Error: unknown command \"bogus\" for \"sluice\"\nRun 'sluice --help' for usage.\n"},
 		{"run --bogus", 1, "", "Error: unknown flag: --bogus\n"},
@@ -77,16 +79,30 @@ func TestCommandLine(t *testing.T) {
 		{"respond -l :x", 1, "", "parsing the listen address"},
 		{"respond -s 1000", 1, "", "--status is 1000; it must be from 100 to 999"},
 		{"reverse-proxy", 1, "", "--to is required"},
-		{"reverse-proxy --to a", 1, "", "--from localhost would be served over HTTPS, and HTTPS is not supported yet; write --from http://localhost"},
-		{"reverse-proxy -f :1 --to a --insecure", 1, "", "--insecure is for upstreams with HTTPS"},
-		{"reverse-proxy -f :1 --to a -i", 1, "", "--internal-certs is for HTTPS"},
-		{"reverse-proxy -f :1 --to https://a", 1, "", "--to with https:// is for upstreams with HTTPS"},
+		{"reverse-proxy -f https://:1 --to a", 1, "", "--from https://:1 is HTTPS for no name, and a certificate needs one; write --from https://localhost:1"},
 		{"reverse-proxy -f :1/x --to a", 1, "", "paths are not allowed: :1/x"},
+		{"reverse-proxy -f ftp://a --to a", 1, "", "unsupported URL scheme ftp://"},
+		{"file-server -p br -p foo", 1, "", "getting module named 'http.precompressed.foo': module not registered: http.precompressed.foo; --precompressed takes br, gzip, zstd"},
+		{"file-server --domain https://a.example", 1, "", "--domain https://a.example is no name"},
+		{"file-server x", 1, "", "Error: unknown command \"x\" for \"sluice file-server\""},
+		{"file-server export-template", 0, "<!DOCTYPE html>", ""},
+		{"upgrade", 1, "", "sluice does not replace itself: nobody builds it on demand; install the newer version with the package manager"},
+		{"upgrade -k", 1, "", "install the newer version"},
+		{"add-package a.example/b@v1 a.example/c --keep-backup", 1, "", "sluice cannot add a.example/b@v1, a.example/c to itself: nobody builds it on demand"},
+		{"remove-package -k a.example/b", 1, "", "sluice cannot remove a.example/b from itself: nobody builds it on demand"},
 		{"hash-password -a md5", 1, "", "unrecognized hash algorithm: md5"},
 		{"hash-password -a argon2id --argon2id-time 0", 1, "", "--argon2id-time is 0"},
 		{"hash-password --bcrypt-cost 4 -p x", 0, "$2a$04$", ""},
 		{"hash-password -a argon2id --argon2id-memory 64 --argon2id-threads 2 --argon2id-keylen 16 --argon2id-time 3 -p x", 0, "$argon2id$v=19$m=64,t=3,p=2$", ""},
 		{"__complete adapt --adapter c", 0, "caddyfile\njson\n:4\n", "ShellCompDirectiveNoFileComp"},
+		{"__complete file-server --precompressed z", 0, "br\nzstd\ngzip\n:4\n", "ShellCompDirectiveNoFileComp"},
+		{"__complete file-server --root x", 0, ":16\n", "ShellCompDirectiveFilterDirs"},
+		{"__complete schema http.handlers.file_s", 0, "http.handlers.file_server\n", "ShellCompDirectiveNoFileComp"},
+		{"__complete file-server e", 0, "export-template\tPrint the page that lists directories\n:4\n", "ShellCompDirectiveNoFileComp"},
+		{"__complete storage i", 0, "import\t", "ShellCompDirectiveNoFileComp"},
+		{"__complete rollback x", 0, ":4\n", "ShellCompDirectiveNoFileComp"},
+		{"__complete fmt x", 0, ":0\n", "ShellCompDirectiveDefault"},
+		{"__complete run x", 0, ":4\n", "ShellCompDirectiveNoFileComp"},
 		{"__complete hash-password --algorithm b", 0, "bcrypt\nargon2id\n:4\n", "ShellCompDirectiveNoFileComp"},
 		{"reload -a caddyfile", 1, "", "cannot adapt config without config file (use --config)"},
 		{"validate -c good.json", 0, "Valid configuration\n", ""},
@@ -126,18 +142,31 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("%s: says on stderr: %s", c.args, r.stderr)
 		}
 	}
-	if list, _ := filepath.Glob(filepath.Join(b.dir, "man/sluice*.8")); len(list) < 15 {
-		t.Errorf("manual pages: %v", list)
+	for _, page := range []string{"", "-run", "-file-server", "-file-server-export-template", "-reverse-proxy", "-api", "-diff", "-storage-export", "-upgrade", "-add-package", "-remove-package"} {
+		if text, err := os.ReadFile(filepath.Join(b.dir, "man/sluice"+page+".8")); err != nil || !strings.HasPrefix(string(text), ".nh\n.TH \"SLUICE\" \"8\"") {
+			t.Errorf("manual page %s: %v %.40q", page, err, text)
+		}
 	}
 }
 
 func TestEveryCommandHasHelpAndAnExample(t *testing.T) {
-	p := thisProgram()
-	for _, cmd := range p.newRoot().Commands() {
-		if cmd.Short == "" || cmd.Long == "" || !strings.Contains(cmd.Example, "sluice "+cmd.Name()) {
-			t.Errorf("%s lacks help or an example", cmd.Name())
+	root := thisProgram().newRoot()
+	var look func(list []*cobra.Command)
+	look = func(list []*cobra.Command) {
+		for _, cmd := range list {
+			if cmd.Name() == "help" {
+				continue
+			}
+			if cmd.Short == "" || cmd.Long == "" || !strings.Contains(cmd.Example, cmd.CommandPath()) {
+				t.Errorf("%s lacks help or an example", cmd.CommandPath())
+			}
+			if cmd.Parent() == root && cmd.GroupID == "" {
+				t.Errorf("%s is in no group", cmd.Name())
+			}
+			look(cmd.Commands())
 		}
 	}
+	look(root.Commands())
 }
 
 func TestReadsTheConfigFromStdin(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,6 +88,11 @@ func (h *host) apply(ctx context.Context, c server.Change) (server.Report, error
 // applyAsIs makes a change whose document pulls nothing in its load, or has
 // done so.
 func (h *host) applyAsIs(ctx context.Context, c server.Change) (server.Report, error) {
+	if !h.gate.Enter() {
+		return server.Report{}, &admin.Error{Status: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"1"}},
+			Msg: "another process is about to take over, or has done so; try again in a moment"}
+	}
+	defer h.gate.Leave()
 	if c.DryRun {
 		return h.carryOut(ctx, c)
 	}

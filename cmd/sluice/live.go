@@ -18,7 +18,13 @@ func (p *process) live(ctx context.Context, started <-chan error, signals <-chan
 	leave := func() {
 		p.notify.Send("STOPPING=1")
 		p.log.Info("exiting; byeee!! 👋", zap.String("reason", leaving))
-		go func() { ended <- p.shutdown() }()
+		go func() {
+			if p.turn.Close() {
+				ended <- p.outlive(nil)
+				return
+			}
+			ended <- p.shutdown()
+		}()
 	}
 	ask := func(reason string) {
 		if leaving != "" {
@@ -31,9 +37,13 @@ func (p *process) live(ctx context.Context, started <-chan error, signals <-chan
 		}
 		p.puller.Stop() // what the start waits for may take long
 	}
-	stop := p.stop
+	stop, over := p.stop, p.turn.Over()
 	for {
 		select {
+		case <-over:
+			if over = nil; leaving == "" {
+				return p.outlive(signals), nil
+			}
 		case err := <-started:
 			if err != nil && leaving != "" && errors.Is(err, server.ErrClosed) {
 				_ = p.failedStart(err)
@@ -76,6 +86,7 @@ func (p *process) live(ctx context.Context, started <-chan error, signals <-chan
 // exitNow ends the process at once. What was accepted is in the store already,
 // and its lock goes with the process.
 func (p *process) exitNow(reason string) {
+	releaseLocks(p.log)
 	p.log.Warn("quitting immediately", zap.String("reason", reason), zap.Int("exit_code", exitForced))
 	_ = p.logs.Sync()
 	os.Exit(exitForced)

@@ -14,6 +14,7 @@ import (
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/configfile"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/environment"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/firststeps"
+	"github.com/sluiceproxy/sluice/cmd/sluice/internal/handover"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/journal"
 	"github.com/sluiceproxy/sluice/cmd/sluice/internal/service"
 	"github.com/sluiceproxy/sluice/config"
@@ -29,10 +30,11 @@ import (
 type process struct {
 	*program
 	*world
+	succession
 	opts     runOptions
 	dirs     environment.Directories
 	log      *zap.Logger
-	store    storage.Store // nil if there is none
+	store    *journal.Held // nil if there is none
 	stores   string        // its path
 	notify   service.Notifier
 	host     *host
@@ -46,6 +48,20 @@ type process struct {
 // run starts the server and returns when it has stopped.
 func (p *program) run(o runOptions) error {
 	signals := service.Trap()
+	before, err := handover.New()
+	if err != nil {
+		return err
+	}
+	if err = p.runAfter(before, o, signals); err != nil {
+		before.Failed(err)
+	}
+	return err
+}
+
+// runAfter is run, perhaps in the place of another process.
+func (p *program) runAfter(before *handover.Successor, o runOptions, signals <-chan os.Signal) error {
+	s := &process{program: p, opts: o, stop: make(chan struct{}), notify: service.Notifier{Socket: p.notifySocket}, source: &source{},
+		succession: succession{executable: handover.Program(os.Args), env: os.Environ(), turn: handover.NewTurn(), before: before}}
 	if err := environment.Load(o.envFiles); err != nil { // first, since it may say where things are kept
 		return err
 	}
@@ -54,8 +70,7 @@ func (p *program) run(o runOptions) error {
 		return err
 	}
 	w.logs.Buffer()
-	s := &process{program: p, world: w, opts: o, log: w.logs.Core(""), stop: make(chan struct{}),
-		notify: service.Notifier{Socket: p.notifySocket}, source: &source{}}
+	s.world, s.log = w, w.logs.Core("")
 	s.spare = &spareEndpoint{world: w}
 	memory.Tune(s.log)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -80,6 +95,13 @@ func (p *process) start(ctx context.Context) error {
 		p.log.Warn("neither the home directory nor all of XDG_CONFIG_HOME, XDG_DATA_HOME and XDG_CACHE_HOME are set; files may end up in unexpected places",
 			zap.String("data", p.dirs.Data), zap.String("config", p.dirs.Config))
 	}
+	if dir := p.dirs.Storage(); dir != p.dirs.Data {
+		p.log.Info("the data directory holds no certificates and that of Caddy does, so certificates are kept there unless the config says otherwise",
+			zap.String("data", p.dirs.Data), zap.String("caddy", dir))
+	}
+	if err := p.inherit(); err != nil {
+		return err
+	}
 	if err := p.openStore(); err != nil {
 		return err
 	}
@@ -91,13 +113,14 @@ func (p *process) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading initial config: %w", err)
 	}
-	if p.opts.pidFile != "" {
-		if err := service.WritePidFile(p.opts.pidFile); err != nil {
-			p.log.Error("writing pid file", zap.Error(err))
-		}
+	if p.estate == nil {
+		p.writePidFile()
 	}
 	p.autosave = autosave.New(p.dirs.AutosaveFile(), p.logs.Core(""))
 	if err := p.boot(ctx, last, first); err != nil {
+		return err
+	}
+	if err := p.takeOver(); err != nil {
 		return err
 	}
 	p.logs.Flush()
@@ -116,7 +139,7 @@ func (p *process) openStore() error {
 	if p.stores == noStore {
 		return nil
 	}
-	store, err := journal.Open(p.stores, false, func(err error) {
+	store, err := journal.Hold(p.stores, func(err error) {
 		p.logs.Core("storage").Error("keeping the store in order", zap.Error(err))
 	})
 	var locked *storage.LockedError
@@ -132,8 +155,10 @@ func (p *process) openStore() error {
 
 // newEngine makes an engine that continues from a document of the store.
 func (p *process) newEngine(doc *config.Doc, revision uint64) (*server.Engine, error) {
+	p.listening = listen.NewManager(listen.Options{Inherited: p.inherited})
+	p.packets = listen.InheritPackets(p.inherited)
 	opt := server.Options{Table: p.table, Services: p.services, ReadFile: readFile, Globals: p.globals,
-		Sockets: listen.NewManager(listen.Options{}), Logs: p.logs, Doc: doc, Revision: revision,
+		Sockets: p.listening, Packets: p.packets, Logs: p.logs, Doc: doc, Revision: revision,
 		Metrics: p.metrics, Telemetry: p.telemetry, Started: p.certificates.bus.Teller("started"), Stopping: p.certificates.bus.Teller("stopping"),
 		Certificates: p.certificates, Tickets: p.certificates.tickets, UseStorage: p.certificates.UseStorage, ExpectStorage: p.certificates.storage.Expect}
 	if p.store != nil {
@@ -149,9 +174,13 @@ func (p *process) newEngine(doc *config.Doc, revision uint64) (*server.Engine, e
 // serveAdmin gives the admin sockets an API over the engine.
 func (p *process) serveAdmin(eng *server.Engine) error {
 	p.host = newHost(p, eng, p.metrics)
+	var store storage.Store // not one that is nil and says otherwise
+	if p.store != nil {
+		store = p.store
+	}
 	api := admin.New(admin.Deps{
 		Engine:       p.host,
-		Store:        p.store,
+		Store:        store,
 		Table:        p.table,
 		Schema:       func() schema.Schema { return documentSchema(p.table) },
 		Metrics:      p.metrics,
@@ -159,6 +188,7 @@ func (p *process) serveAdmin(eng *server.Engine) error {
 		Authorities:  p.certificates.authorities,
 		Certificates: p.certificates,
 		Adapters:     map[string]admin.Adapter{configfile.Caddyfile: apiAdapter{p.files}},
+		Upgrade:      p.upgrade,
 		Stop:         func() { p.stopOnce.Do(func() { close(p.stop) }) },
 		Ready:        p.host.ready,
 		Log:          p.logs.Core("admin.api"),
@@ -177,12 +207,12 @@ func (p *process) afterStart(ctx context.Context, first *beginning) {
 		p.notify.Status(why[0])
 	}
 	p.notify.Send("READY=1")
-	if p.opts.pingback != "" {
+	if p.opts.pingback != "" && p.estate == nil {
 		if err := service.Confirm(p.stdin, p.opts.pingback); err != nil {
 			p.log.Error("confirming the start to the process that began it", zap.Error(err))
 		}
 	}
-	if p.opts.firstSteps {
+	if p.opts.firstSteps && p.estate == nil {
 		state := firststeps.State{Admin: p.sockets.Addresses()}
 		if p.store != nil {
 			state.Store = p.stores
@@ -193,6 +223,9 @@ func (p *process) afterStart(ctx context.Context, first *beginning) {
 		firststeps.Print(p.stdout, state)
 	}
 	if p.opts.watch {
+		if p.estate != nil {
+			first = &beginning{file: p.watched()}
+		}
 		if first.file == nil || !first.file.Watch().Possible() {
 			p.log.Warn("there is no config file to watch", zap.Bool("resume", p.opts.resume))
 			return

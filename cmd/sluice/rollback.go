@@ -28,6 +28,7 @@ into the store for the next start.`,
 			}
 			return p.rollback(t, store, n)
 		}),
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	t.flags(cmd)
 	storeFlag(cmd, &store)

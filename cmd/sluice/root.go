@@ -45,7 +45,7 @@ func (p *program) newRoot() *cobra.Command {
 		root.AddGroup(&cobra.Group{ID: title, Title: title + ":"})
 		root.AddCommand(commands...)
 	}
-	group("Run", p.runCommand(), p.startCommand(), p.stopCommand())
+	group("Run", p.runCommand(), p.startCommand(), p.stopCommand(), p.restartCommand())
 	group("Steer what runs", p.reloadCommand(), p.apiCommand(), p.diffCommand(), p.historyCommand(), p.rollbackCommand())
 	group("Serve in one line", p.oneLineCommands()...)
 	group("Config files", append([]*cobra.Command{p.adaptCommand(), p.validateCommand(), p.fmtCommand()}, owned(itself.Documents()...)...)...)

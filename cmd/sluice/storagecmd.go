@@ -90,7 +90,7 @@ func (p *program) moveStorage(config string, do func(context.Context, *moving.St
 	}
 	dirs := environment.These()
 	store := storePath("", dirs)
-	s, err := moving.Open(f.Root, moving.World{ReadFile: readFile, Globals: vars.NewGlobal(), Data: dirs.Data,
+	s, err := moving.Open(f.Root, moving.World{ReadFile: readFile, Globals: vars.NewGlobal(), Data: dirs.Storage(),
 		Foreign: []string{store, store + ".lock", dirs.StoreFile(), dirs.StoreFile() + ".lock", dirs.AutosaveFile()}})
 	var problems schema.Problems
 	if errors.As(err, &problems) {

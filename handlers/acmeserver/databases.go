@@ -35,6 +35,9 @@ type Databases struct {
 
 	mu   sync.Mutex
 	open map[string]*state // by path
+
+	suspending sync.Mutex
+	suspended  []*store // their locks are held
 }
 
 // NewDatabases makes the service. Nothing is opened before it is needed.

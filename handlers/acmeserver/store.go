@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -34,17 +35,27 @@ var errGone = errors.New("there is no such record")
 
 // store is the database of one authority.
 type store struct {
-	db *bbolt.DB
-	id []byte // of the authority
+	path string
+	id   []byte // of the authority
+
+	mu sync.RWMutex // held for writing while another process may have the file
+	db *bbolt.DB    // nil if another one has it
 }
 
 // openStore opens a file, and makes it and its folder if they are not there.
 func openStore(path, id string) (*store, error) {
-	s := &store{id: []byte(id)}
-	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	s := &store{path: path, id: []byte(id)}
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *store) open() error {
+	err := os.MkdirAll(filepath.Dir(s.path), 0o700)
 	if err == nil {
 		err = guard(func() (err error) {
-			s.db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockPatience, NoStatistics: true, FreelistType: bbolt.FreelistMapType})
+			s.db, err = bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: lockPatience, NoStatistics: true, FreelistType: bbolt.FreelistMapType})
 			if err != nil {
 				return err
 			}
@@ -52,17 +63,18 @@ func openStore(path, id string) (*store, error) {
 		})
 	}
 	if err == nil {
-		return s, nil
+		return nil
 	}
 	if s.db != nil {
 		_ = guard(s.db.Close)
+		s.db = nil
 	}
 	if errors.Is(err, berrors.ErrTimeout) {
 		err = errors.New("another process has it open, or the server of an authority whose ID differs only in capital letters or signs; an ACME server is for one process: give each its own data directory")
 	} else if errors.Is(err, berrors.ErrInvalid) || errors.Is(err, berrors.ErrChecksum) || errors.Is(err, berrors.ErrVersionMismatch) {
 		err = fmt.Errorf("%w: the file is damaged, or of something else; put a copy in its place, or move it away to start anew", err)
 	}
-	return nil, fmt.Errorf("opening the database %s of the ACME server: %w", path, err)
+	return fmt.Errorf("opening the database %s of the ACME server: %w", s.path, err)
 }
 
 func makeBuckets(t *bbolt.Tx, id []byte) error {
@@ -82,7 +94,20 @@ func makeBuckets(t *bbolt.Tx, id []byte) error {
 	return nil
 }
 
-func (s *store) close() error { return guard(s.db.Close) }
+func (s *store) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shut()
+}
+
+func (s *store) shut() error {
+	if s.db == nil {
+		return nil
+	}
+	db := s.db
+	s.db = nil
+	return guard(db.Close)
+}
 
 // guard runs f and makes an error of a panic: bbolt panics, and reading the mapped file faults, when the file is damaged.
 func guard(f func() error) (err error) {
@@ -97,6 +122,11 @@ func guard(f func() error) (err error) {
 
 // view reads.
 func (s *store) view(f func(t tx) error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.db == nil {
+		return errElsewhere
+	}
 	return guard(func() error {
 		return s.db.View(func(t *bbolt.Tx) error { return f(tx{t.Bucket(bucketRoot).Bucket(s.id)}) })
 	})
@@ -104,6 +134,11 @@ func (s *store) view(f func(t tx) error) error {
 
 // update writes, all of it or, if f fails, nothing.
 func (s *store) update(f func(t tx) error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.db == nil {
+		return errElsewhere
+	}
 	return guard(func() error {
 		return s.db.Update(func(t *bbolt.Tx) error { return f(tx{t.Bucket(bucketRoot).Bucket(s.id)}) })
 	})

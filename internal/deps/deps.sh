@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks what the tests need, and gets what it can: Go, git and make must be
-# there, php-fpm and h2spec go to .deps, everything else is in go.mod. What is
+# there, php-fpm, h2spec and nfpm go to .deps, everything else is in go.mod. What is
 # missing is named, with how to get it. With CI set, a missing part is a failure;
 # otherwise only what nothing works without is.
 set -eu
@@ -66,6 +66,11 @@ if ! { [ -x .deps/bin/h2spec ] && cmp -s internal/deps/h2spec/go.mod .deps/bin/h
 		lack "h2spec" "HTTP/2 is tested with it; without it that test is skipped" \
 			"see above why go cannot build it; it comes through GOPROXY, which is $("$GO" env GOPROXY)"
 	fi
+fi
+
+if ! GO=$GO sh internal/deps/nfpm.sh; then
+	lack "nfpm" "make deb needs it; without it the test of the package is skipped" \
+		"see above why go cannot build it; it comes through GOPROXY, which is $("$GO" env GOPROXY)"
 fi
 
 if [ "$missing" = 1 ] && [ "${CI:-}" != "" ] && [ "${CI:-}" != false ]; then

@@ -37,7 +37,9 @@ func Tune(log *zap.Logger) {
 		setPercent(leastPercent)
 		watchCollections()
 	}
-	if os.Getenv("GOMEMLIMIT") != "" {
+	// What the environment said when the process began is in force already; a file
+	// with variables that was read since says nothing to the runtime.
+	if os.Getenv("GOMEMLIMIT") == "off" || debug.SetMemoryLimit(-1) != math.MaxInt64 {
 		return
 	}
 	if limit := memoryLimit(os.ReadFile); limit > 0 {

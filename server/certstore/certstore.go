@@ -44,6 +44,9 @@ type Stores struct {
 
 	mu    sync.Mutex
 	files map[string]*sharedDatabase
+
+	suspending sync.Mutex
+	suspended  []*database // their locks are held
 }
 
 // NewStores makes the service that the modules need. The directory is where a

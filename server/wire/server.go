@@ -149,15 +149,6 @@ func (s *Server) checkEmpty() {
 	}
 }
 
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
 func (s *Server) isDraining() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -322,24 +313,6 @@ func (s *Server) Drain(ctx context.Context, grace time.Duration) error {
 		return nil
 	}
 	return fmt.Errorf("cut %d connections with active requests: %w", n, err)
-}
-
-// HandOver is Drain for a listener that another process has now: there is time. No
-// connection of HTTP/1 is closed before a response has said so, or it was idle for a
-// moment, so that a request which is on its way is answered; and hijacked
-// connections are waited for as well. When ctx ends, all that is left is cut.
-func (s *Server) HandOver(ctx context.Context) error {
-	s.patient.Store(true)
-	err := s.Drain(ctx, 0)
-	if err == nil {
-		select {
-		case <-s.gone:
-			return nil
-		case <-ctx.Done():
-			err = fmt.Errorf("cut %d connections that handlers had taken over: %w", s.Stats().Hijacked, ctx.Err())
-		}
-	}
-	return errors.Join(err, s.Close())
 }
 
 // snapshot is called with mu held.

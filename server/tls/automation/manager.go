@@ -15,6 +15,8 @@ import (
 	"github.com/sluiceproxy/sluice/server/tls/automation/managers"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/sluiceproxy/sluice/server/tls/issuance"
 )
 
 // Bus is where events go. It is safe for concurrent use.
@@ -36,6 +38,8 @@ type Options struct {
 	// Public is who is asked for the certificates of public names where nothing else is said, and Internal for others.
 	Public   []Issuer
 	Internal Issuer
+	// Authority is asked over ACME where a document names no authority; nil is Let's Encrypt.
+	Authority *issuance.Authority
 	// Metrics is where metrics are made.
 	Metrics *metrics.Registry
 	// Challenges is told of all configs whose challenges others, with whom a storage is shared, may have begun.
@@ -54,6 +58,7 @@ type Manager struct {
 	events       Bus
 	public       []Issuer
 	internal     Issuer
+	authority    *issuance.Authority
 	// challenges is nil if nobody wants to know.
 	challenges interface{ Use([]*certmagic.Config) }
 	ctx        context.Context
@@ -90,7 +95,7 @@ type Manager struct {
 func New(o Options) *Manager {
 	m := &Manager{
 		storage: o.Storage, log: o.Log, events: o.Events, public: o.Public, internal: o.Internal, wake: make(chan struct{}, 1),
-		challenges: o.Challenges,
+		challenges: o.Challenges, authority: o.Authority,
 	}
 	m.refusals = o.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(c, time.Second, 10, 0)

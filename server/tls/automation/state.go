@@ -75,7 +75,7 @@ func tailscalePolicy(base *Policy) *Policy {
 func (m *Manager) newState(app *App, old *state) *state {
 	s := &state{app: app, index: newIndex(app.policies), context: surroundings{
 		permission: app.permission, noCheck: app.options.noCheck, storage: m.storages,
-		defaults: issuance.Defaults{DNS: app.dns, Resolvers: app.resolvers, HTTPPort: m.httpPort, HTTPSPort: m.httpsPort},
+		defaults: issuance.Defaults{DNS: app.dns, Resolvers: app.resolvers, HTTPPort: m.httpPort, HTTPSPort: m.httpsPort, Authority: m.authority},
 	}}
 	if old != nil && app.ask != "" && app.ask == old.app.ask {
 		s.context.permission = old.context.permission

@@ -27,6 +27,8 @@ type acmeIssuer struct {
 	// external account is given.
 	eab   string
 	proxy func(*http.Request) (*url.URL, error)
+	// anyAuthority says that the settings name no authority.
+	anyAuthority bool
 }
 
 // zeroSSLEAB answers an e-mail address with an external account binding.
@@ -63,7 +65,7 @@ func compileACME(env *module.Env, c *ACMEConfig) (Issuer, error) {
 		env.Warn("/challenges", "all challenges are disabled, so that no name can be proved; enable one")
 	}
 	if t.CA == "" {
-		t.CA = certmagic.LetsEncryptProductionCA
+		t.CA, a.anyAuthority = certmagic.LetsEncryptProductionCA, true
 	}
 	a.key = t.IssuerKey()
 	if t.CA == certmagic.ZeroSSLProductionCA && t.ExternalAccount == nil && t.AccountKeyPEM == "" {
@@ -189,6 +191,13 @@ func (a *acmeIssuer) With(d Defaults) (Issuer, error) {
 	var err error
 	if full.dns, err = a.dns.with(d, "/challenges/dns"); err != nil {
 		return nil, err
+	}
+	if full.anyAuthority && d.Authority != nil {
+		full.template.CA = d.Authority.directory
+		if full.template.TrustedRoots == nil {
+			full.template.TrustedRoots = d.Authority.roots
+		}
+		full.key = full.template.IssuerKey()
 	}
 	if full.template.AltHTTPPort == 0 {
 		full.template.AltHTTPPort = d.HTTPPort

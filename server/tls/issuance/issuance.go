@@ -43,6 +43,8 @@ type Defaults struct {
 	Resolvers []string
 	// HTTPPort and HTTPSPort is where ports 80 and 443 of the outside arrive, 0 for 80 and 443.
 	HTTPPort, HTTPSPort int
+	// Authority is asked over ACME by issuers that name none, nil for Let's Encrypt. A document cannot say it.
+	Authority *Authority
 }
 
 // Identify sets how this process calls itself when it talks to authorities: product/version, after the prefix if that is

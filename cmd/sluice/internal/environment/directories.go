@@ -8,8 +8,12 @@ import (
 	"runtime"
 )
 
-// name is what the program's own directories are called.
-const name = "sluice"
+// name is what the program's own directories are called, and caddy what those of
+// the program are that it may have taken the place of.
+const (
+	name  = "sluice"
+	caddy = "caddy"
+)
 
 // Directories are where files of the program are kept when nobody says
 // otherwise (cli, section 12).
@@ -96,4 +100,39 @@ func HomeMissing(system string, getenv func(string) string) bool {
 		return false
 	}
 	return getenv("XDG_CONFIG_HOME") == "" || getenv("XDG_DATA_HOME") == "" || getenv("XDG_CACHE_HOME") == ""
+}
+
+// Storage is where certificates, keys and accounts are kept if a document does not
+// say: the data directory, or that of Caddy while only Caddy's has any. It has the
+// same layout, so whoever exchanges the program keeps certificates, accounts and
+// the root that clients trust; and may go back.
+func (d Directories) Storage() string {
+	if theirs := beside(d.Data); !holdsCertificates(d.Data) && holdsCertificates(theirs) {
+		return theirs
+	}
+	return d.Data
+}
+
+// CaddyAutosaveFile is where Caddy has kept its last document.
+func (d Directories) CaddyAutosaveFile() string {
+	return filepath.Join(beside(d.Config), filepath.Base(d.AutosaveFile()))
+}
+
+// beside is the directory that Caddy has where this program has dir.
+func beside(dir string) string {
+	theirs := caddy
+	if filepath.Base(dir) != name {
+		theirs = "Caddy"
+	}
+	return filepath.Join(filepath.Dir(dir), theirs)
+}
+
+// holdsCertificates reports whether a storage has been used in a directory.
+func holdsCertificates(dir string) bool {
+	for _, folder := range []string{"certificates", "acme", "pki"} {
+		if info, err := os.Stat(filepath.Join(dir, folder)); err == nil && info.IsDir() {
+			return true
+		}
+	}
+	return false
 }

@@ -1,6 +1,7 @@
 package environment
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,5 +46,41 @@ func TestDirectories(t *testing.T) {
 		if got != c.want {
 			t.Errorf("homeMissing with %v: %v", c.env, got)
 		}
+	}
+}
+
+func TestStorage(t *testing.T) {
+	base := t.TempDir()
+	d := Directories{Config: filepath.Join(base, "config", "sluice"), Data: filepath.Join(base, "data", "sluice")}
+	make := func(elem ...string) {
+		if err := os.MkdirAll(filepath.Join(append([]string{base}, elem...)...), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(when, want string) {
+		t.Helper()
+		if got := d.Storage(); got != filepath.Join(base, "data", want) {
+			t.Errorf("%s: the storage is %s", when, got)
+		}
+	}
+	expect("nothing there", "sluice")
+	make("data", "caddy", "locks")
+	expect("Caddy has no certificates", "sluice")
+	make("data", "caddy", "pki")
+	expect("only Caddy has certificates", "caddy")
+	make("data", "sluice", "locks")
+	expect("only Caddy has certificates, the own directory is there", "caddy")
+	make("data", "sluice", "certificates")
+	expect("both have certificates", "sluice")
+	if got := d.CaddyAutosaveFile(); got != filepath.Join(base, "config", "caddy", "autosave.json") {
+		t.Errorf("Caddy's autosave is %s", got)
+	}
+	d = Find("darwin", func(string) string { return "/h" })
+	if got := filepath.ToSlash(d.CaddyAutosaveFile()); got != "/h/caddy/autosave.json" {
+		t.Errorf("with XDG_CONFIG_HOME: %s", got)
+	}
+	d.Config = "/h/Library/Application Support/Sluice"
+	if got := filepath.ToSlash(d.CaddyAutosaveFile()); got != "/h/Library/Application Support/Caddy/autosave.json" {
+		t.Errorf("on a Mac: %s", got)
 	}
 }

@@ -156,7 +156,7 @@ func TestProxy(t *testing.T) {
 	} {
 		n, a, err := c.p.Document()
 		same(t, fmt.Sprintf("%+v", c.p), n, err, c.want)
-		said := strings.Join(append(append([]string{strings.Join(a.To, " ")}, a.Notes...)), " # ")
+		said := strings.Join(append([]string{strings.Join(a.To, " ")}, a.Notes...), " # ")
 		if err == nil && (a.From != c.from || said != c.to) {
 			t.Errorf("%+v: %+v", c.p, a)
 		}

@@ -23,7 +23,7 @@ unix//PATH. With https:// they are spoken to over TLS.
 
 There is no admin endpoint, and nothing is kept but certificates.`,
 		Example: `  sluice reverse-proxy --from :8080 --to localhost:9000
-  sluice reverse-proxy --to :9000                                  https://localhost
+  sluice reverse-proxy --to :9000
   sluice reverse-proxy --from example.com --to 10.0.0.1:80,10.0.0.2:80
   sluice reverse-proxy --from app.internal:8443 --internal-certs --disable-redirects --to unix//run/app.sock
   sluice reverse-proxy --from :8080 --to https://localhost:9443 --insecure --change-host-header

@@ -1,0 +1,85 @@
+package endpoint
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/sluiceproxy/sluice/server/listen"
+)
+
+// handedPrefix tells the admin sockets from those of servers.
+const handedPrefix = "admin "
+
+// Inherit makes Sockets use what the process before has handed over, instead of
+// opening it. It is called before any is opened.
+func (s *Sockets) Inherit(i *listen.Inherited) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inherited = i
+}
+
+// adopt takes over the listener with a key, if it was handed to this process.
+func (s *Sockets) adopt(key string) (net.Listener, bool, error) {
+	ln, ok, err := s.inherited.Listener(listen.Key(handedPrefix + key))
+	if u, unix := ln.(*net.UnixListener); unix {
+		s.inherited.OnBegin(func() { u.SetUnlinkOnClose(!strings.HasPrefix(u.Addr().String(), "@")) })
+	}
+	return ln, ok, err
+}
+
+// Hand returns the open listeners for another process to inherit. They stay open
+// here.
+func (s *Sockets) Hand() ([]listen.Handed, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []listen.Handed
+	for key, sock := range s.open {
+		ln, ok := sock.ln.(interface{ File() (*os.File, error) })
+		if sock.addr.IsFD() || !ok {
+			continue
+		}
+		f, err := ln.File()
+		if err != nil {
+			for i := range list {
+				list[i].Close()
+			}
+			return nil, fmt.Errorf("handing %s at %s over: %w", sock.kind, sock.addr, err)
+		}
+		list = append(list, listen.Handed{Key: listen.Key(handedPrefix + key), File: f})
+	}
+	slices.SortFunc(list, func(a, b listen.Handed) int { return strings.Compare(string(a.Key), string(b.Key)) })
+	return list, nil
+}
+
+// Leave is Shutdown for listeners that another process has inherited: they stay as
+// they are, with the connections that nobody has accepted yet.
+func (s *Sockets) Leave(ctx context.Context) error {
+	s.mu.Lock()
+	for _, sock := range s.open {
+		sock.left = true
+		if u, ok := sock.ln.(*net.UnixListener); ok {
+			u.SetUnlinkOnClose(false)
+		}
+	}
+	s.mu.Unlock()
+	return s.Shutdown(ctx)
+}
+
+// held is a listener that accepts only when it belongs to this process.
+type held struct {
+	net.Listener
+	inherited *listen.Inherited
+	ended     <-chan struct{}
+}
+
+// Accept waits for the process before to let go.
+func (h held) Accept() (net.Conn, error) {
+	if !h.inherited.Wait(h.ended) {
+		return nil, net.ErrClosed
+	}
+	return h.Listener.Accept()
+}
