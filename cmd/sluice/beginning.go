@@ -134,7 +134,11 @@ func (p *process) oldRevision(ctx context.Context, n uint64) (*beginning, error)
 
 // lastNumber is the number of the last revision, 0 if there is none.
 func (p *process) lastNumber(ctx context.Context) (uint64, error) {
-	if p.store == nil {
+	switch {
+	case p.store != nil:
+	case p.estate != nil:
+		return p.estate.Revision, nil
+	default:
 		return 0, nil
 	}
 	list, err := p.store.History(ctx, 0, 1)

@@ -38,7 +38,7 @@ func (p *process) boot(ctx context.Context, last, first *beginning) error {
 	}
 	apply := p.host.apply
 	if p.estate != nil {
-		apply = p.host.applyAsIs // what was pulled before stays
+		apply = p.host.applyNow // what was pulled before stays
 	}
 	_, err = apply(ctx, change)
 	var rejected *server.Rejected

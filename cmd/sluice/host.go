@@ -93,6 +93,11 @@ func (h *host) applyAsIs(ctx context.Context, c server.Change) (server.Report, e
 			Msg: "another process is about to take over, or has done so; try again in a moment"}
 	}
 	defer h.gate.Leave()
+	return h.applyNow(ctx, c)
+}
+
+// applyNow is applyAsIs, whoever is about to take over.
+func (h *host) applyNow(ctx context.Context, c server.Change) (server.Report, error) {
 	if c.DryRun {
 		return h.carryOut(ctx, c)
 	}

@@ -18,13 +18,7 @@ func (p *process) live(ctx context.Context, started <-chan error, signals <-chan
 	leave := func() {
 		p.notify.Send("STOPPING=1")
 		p.log.Info("exiting; byeee!! 👋", zap.String("reason", leaving))
-		go func() {
-			if p.turn.Close() {
-				ended <- p.outlive(nil)
-				return
-			}
-			ended <- p.shutdown()
-		}()
+		go func() { ended <- p.end() }()
 	}
 	ask := func(reason string) {
 		if leaving != "" {
@@ -42,7 +36,7 @@ func (p *process) live(ctx context.Context, started <-chan error, signals <-chan
 		select {
 		case <-over:
 			if over = nil; leaving == "" {
-				return p.outlive(signals), nil
+				return p.outlive(signals, false), nil
 			}
 		case err := <-started:
 			if err != nil && leaving != "" && errors.Is(err, server.ErrClosed) {

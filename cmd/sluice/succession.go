@@ -36,8 +36,8 @@ type succession struct {
 	inherited *listen.Inherited
 }
 
-// inherit asks the process before for what it leaves. The service manager hears
-// nothing from this one until it serves.
+// inherit asks the process before for what it leaves. Until this one serves the
+// document does not change, and the service manager hears nothing from it.
 func (p *process) inherit() (err error) {
 	if p.before == nil {
 		return nil
@@ -45,6 +45,7 @@ func (p *process) inherit() (err error) {
 	if p.estate, err = p.before.Hello(versionText()); err != nil {
 		return err
 	}
+	_ = p.gate.Shut(context.Background()) // nobody is in yet
 	p.notify = service.Notifier{}
 	p.inherited = listen.NewInherited(p.estate.Sockets)
 	p.sockets.Inherit(p.inherited)
@@ -93,6 +94,7 @@ func (p *process) takeOver() error {
 		p.log.Warn("the process before may not know that this one serves", zap.Error(err))
 	}
 	p.notify = service.Notifier{Socket: p.notifySocket}
+	p.gate.Open()
 	return nil
 }
 

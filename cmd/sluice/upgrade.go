@@ -98,20 +98,32 @@ func (a autosaves) Resume() error {
 // Abandon implements handover.Suspender.
 func (a autosaves) Abandon() {}
 
+// end stops the process, unless another one has just taken over.
+func (p *process) end() int {
+	if p.turn.Close() {
+		return p.outlive(nil, true)
+	}
+	return p.shutdown()
+}
+
 // outlive ends what this process has begun, now that another one serves. A signal
-// to stop ends streams, and gives requests the grace period of the document.
-func (p *process) outlive(signals <-chan os.Signal) int {
+// to stop ends streams, and gives requests the grace period of the document; soon
+// is as if it had come already.
+func (p *process) outlive(signals <-chan os.Signal, soon bool) int {
 	streams, hurry := context.WithCancel(context.Background())
 	defer hurry()
-	ended := make(chan int, 1)
+	if soon {
+		hurry()
+	}
+	ended, stop := make(chan int, 1), p.stop
 	go func() { ended <- p.fade(streams) }()
 	interrupted := false
 	for {
 		select {
 		case code := <-ended:
 			return code
-		case <-p.stop:
-			p.stop = nil
+		case <-stop:
+			stop = nil
 			hurry()
 		case sig := <-signals:
 			switch service.SignalOf(sig) {

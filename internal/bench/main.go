@@ -170,7 +170,7 @@ func parse(args []string, errs io.Writer) (options, error) {
 	fs.IntVar(&o.streamRounds, "stream-rounds", 60, "streams: how often each is measured, in turn")
 	fs.DurationVar(&o.streamPeriod, "stream-period", 100*time.Millisecond, "streams: how long each is measured")
 	sockets := fs.String("sockets", "1000,5000", "websockets: numbers of open WebSockets, each at least 10")
-	list(&o.handshakes, "tls", "full,resumed,h2,h3", "tls: kinds of handshakes and requests", "full", "resumed", "full12", "resumed12", "https1", "h2", "h3")
+	list(&o.handshakes, "tls", "full,resumed,h2,h3", "tls: kinds of handshakes and requests", "full", "resumed", "fullpq", "full12", "resumed12", "https1", "h2", "h3")
 	managed := fs.String("names", "10000", "names: numbers of managed names, each at least 10")
 	quick := fs.Bool("quick", false, "measure little of everything, to see whether it runs; other flags still count")
 	if err := fs.Parse(args); err != nil {

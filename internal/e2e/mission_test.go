@@ -8,13 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	missions "github.com/sluiceproxy/sluice/internal/mission"
 )
 
 // mission is a server that is given one Caddyfile after the other, and what
@@ -306,47 +305,45 @@ func distinct(list []string) int {
 	return len(m)
 }
 
-// missions are the Caddyfiles that the program exists for, over clear text. The
-// number is that of the file in the collection, which is used where it lies
-// beside the project. 16 has a test of its own.
-var missions = []struct {
-	number, text string
-	check        func(t *testing.T, m *mission)
+// missionTests are the Caddyfiles that the program exists for, over clear text, with other addresses and with shorter times.
+// Package mission has them as they are, on machines of their own, where the system can make those; 16 can only be there.
+var missionTests = []struct {
+	number string
+	check  func(t *testing.T, m *mission)
 }{
-	{"01", "example.com {\nreverse_proxy localhost:3000\n}\n", func(t *testing.T, m *mission) {
+	{"01", func(t *testing.T, m *mission) {
 		if _, s := m.get(t, "/a?b=c"); s.Name != "up0" || s.URI != "/a?b=c" || s.Host != m.site || s.Header.Get("X-Forwarded-For") != "127.0.0.1" {
 			t.Errorf("%+v", s)
 		}
 	}},
-	{"02", "example.com {\nreverse_proxy unix//run/app.sock\n}\n", func(t *testing.T, m *mission) {
+	{"02", func(t *testing.T, m *mission) {
 		if _, s := m.get(t, "/"); s.Name != "socket" {
 			t.Errorf("%+v", s)
 		}
 	}},
-	{"03", "example.com {\nreverse_proxy localhost:3000 localhost:3001 localhost:3002\n}\n", func(t *testing.T, m *mission) {
+	{"03", func(t *testing.T, m *mission) {
 		if got := m.names(t, 6); distinct(got[:3]) != 3 || strings.Join(got[:3], " ") != strings.Join(got[3:], " ") {
 			t.Errorf("not in turn: %v", got)
 		}
 	}},
-	{"04", "example.com {\nreverse_proxy localhost:3000 localhost:3001 localhost:3002 {\nlb_policy round_robin\n}\n}\n", func(t *testing.T, m *mission) {
+	{"04", func(t *testing.T, m *mission) {
 		if got := m.names(t, 6); distinct(got[:3]) != 3 || strings.Join(got[:3], " ") != strings.Join(got[3:], " ") {
 			t.Errorf("not in turn: %v", got)
 		}
 	}},
-	{"05", missionHealth, checkHealth},
-	{"06", "example.com {\nreverse_proxy localhost:3000 {\nheader_up Host {upstream_hostport}\nheader_up X-Real-IP {remote_host}\nheader_up X-Forwarded-For {remote_host}\nheader_up X-Forwarded-Proto {scheme}\n}\n}\n",
-		func(t *testing.T, m *mission) {
-			_, s := m.get(t, "/", "X-Real-IP: 192.0.2.1")
-			if want := strings.TrimPrefix(m.ups[0].URL, "http://"); s.Host != want {
-				t.Errorf("host %s, want %s", s.Host, want)
+	{"05", checkHealth},
+	{"06", func(t *testing.T, m *mission) {
+		_, s := m.get(t, "/", "X-Real-IP: 192.0.2.1")
+		if want := strings.TrimPrefix(m.ups[0].URL, "http://"); s.Host != want {
+			t.Errorf("host %s, want %s", s.Host, want)
+		}
+		for name, want := range map[string]string{"X-Real-Ip": "127.0.0.1", "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http"} {
+			if got := s.Header.Values(name); len(got) != 1 || got[0] != want {
+				t.Errorf("%s: %v, want %s", name, got, want)
 			}
-			for name, want := range map[string]string{"X-Real-Ip": "127.0.0.1", "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http"} {
-				if got := s.Header.Values(name); len(got) != 1 || got[0] != want {
-					t.Errorf("%s: %v, want %s", name, got, want)
-				}
-			}
-		}},
-	{"07", "example.com {\nreverse_proxy localhost:3000 {\nheader_down -Server\nheader_down -X-Powered-By\n}\n}\n", func(t *testing.T, m *mission) {
+		}
+	}},
+	{"07", func(t *testing.T, m *mission) {
 		res, _ := m.get(t, "/")
 		if v := res.Header.Values("X-Powered-By"); v != nil {
 			t.Errorf("X-Powered-By: %v", v)
@@ -357,7 +354,7 @@ var missions = []struct {
 			}
 		}
 	}},
-	{"08", "example.com {\nhandle /api/* {\nreverse_proxy localhost:8080\n}\nhandle {\nroot * /var/www/html\nfile_server\n}\n}\n", func(t *testing.T, m *mission) {
+	{"08", func(t *testing.T, m *mission) {
 		if _, s := m.get(t, "/api/users?x=1"); s.URI != "/api/users?x=1" {
 			t.Errorf("URI %s", s.URI)
 		}
@@ -366,38 +363,38 @@ var missions = []struct {
 			{"/none", "404", ""}, {"/api", "404", ""}, {"/../specific.html", "404", ""},
 		})
 	}},
-	{"09", "example.com {\nhandle /api/* {\nuri strip_prefix /api\nreverse_proxy localhost:3000\n}\n}\n", func(t *testing.T, m *mission) {
+	{"09", func(t *testing.T, m *mission) {
 		if _, s := m.get(t, "/api/users?x=1"); s.URI != "/users?x=1" {
 			t.Errorf("URI %s", s.URI)
 		}
 	}},
-	{"10", "example.com {\nreverse_proxy localhost:3000\n}\n", func(t *testing.T, m *mission) { m.echo(t) }},
-	{"11", "example.com {\nreverse_proxy localhost:3000 {\nheader_up Connection {>Connection}\nheader_up Upgrade {>Upgrade}\n}\n}\n", func(t *testing.T, m *mission) {
+	{"10", func(t *testing.T, m *mission) { m.echo(t) }},
+	{"11", func(t *testing.T, m *mission) {
 		m.echo(t)
 		if _, s := m.get(t, "/"); s.Name != "up0" {
 			t.Errorf("%+v", s)
 		}
 	}},
-	{"12", missionGRPC, checkGRPC},
-	{"13", missionTransport, checkTransport},
-	{"14", missionFlushNow, checkFlushNow},
-	{"15", missionFlushPeriodic, checkFlushPeriodic},
-	{"17", missionErrors, checkErrors},
-	{"18", missionFallback, checkFallback},
-	{"19", missionBackends, checkBackends},
-	{"20", "example.com {\nfile_server /specific.html\nredir https://anothersite.com{uri}\n}\n", func(t *testing.T, m *mission) {
+	{"12", checkGRPC},
+	{"13", checkTransport},
+	{"14", checkFlushNow},
+	{"15", checkFlushPeriodic},
+	{"17", checkErrors},
+	{"18", checkFallback},
+	{"19", checkBackends},
+	{"20", func(t *testing.T, m *mission) {
 		m.pages(t, [][3]string{
 			{"/specific.html", "302", "https://anothersite.com/specific.html"},
 			{"/a?b=c", "302", "https://anothersite.com/a?b=c"},
 		})
 	}},
-	{"21", "example.com {\nroute {\nfile_server /specific.html\nredir https://anothersite.com{uri}\n}\n}\n", func(t *testing.T, m *mission) {
+	{"21", func(t *testing.T, m *mission) {
 		m.pages(t, [][3]string{
 			{"/specific.html", "200", "<p>specific</p>"},
 			{"/a?b=c", "302", "https://anothersite.com/a?b=c"},
 		})
 	}},
-	{"22", "example.com {\nroot * /srv\nroute {\nreverse_proxy /api* localhost:9000\ntry_files {path} /index.html\nfile_server\n}\n}\n", func(t *testing.T, m *mission) {
+	{"22", func(t *testing.T, m *mission) {
 		for _, uri := range []string{"/api/users?x=1", "/api", "/apis/../api/x"} {
 			if _, s := m.get(t, uri); s.URI != uri {
 				t.Errorf("URI %s, want %s untouched", s.URI, uri)
@@ -407,26 +404,10 @@ var missions = []struct {
 	}},
 }
 
-// comments are left out when files are compared.
-var comments = regexp.MustCompile(`(?m)^\s*#.*$`)
-
-// given takes the Caddyfile of a mission from the collection, or else the test's own words, which are the same.
-func (m *mission) given(t *testing.T, number, own string) {
+// given takes the Caddyfile of a mission.
+func (m *mission) given(t *testing.T, number string) {
 	t.Helper()
-	m.file = own
-	files, _ := filepath.Glob(filepath.Join("..", "..", "..", "shared", "mission", number+"_*.caddyfile"))
-	if len(files) != 1 {
-		return
-	}
-	b, err := os.ReadFile(files[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.file = string(b)
-	words := func(text string) []string { return strings.Fields(comments.ReplaceAllString(text, "")) }
-	if !slices.Equal(words(m.file), words(own)) {
-		t.Errorf("the test's own words are not those of %s", files[0])
-	}
+	m.file = missions.Read(t, number).Text
 }
 
 // TestMission loads the Caddyfiles one after the other into one server and uses
@@ -434,9 +415,9 @@ func (m *mission) given(t *testing.T, number, own string) {
 func TestMission(t *testing.T) {
 	t.Parallel()
 	m := newMission(t)
-	for _, c := range missions {
+	for _, c := range missionTests {
 		t.Run(c.number, func(t *testing.T) {
-			m.given(t, c.number, c.text)
+			m.given(t, c.number)
 			m.load(t, m.file)
 			c.check(t, m)
 		})
@@ -449,17 +430,17 @@ func TestMission(t *testing.T) {
 func TestMissionInTime(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		number, text string
-		check        func(t *testing.T, m *mission)
+		number string
+		check  func(t *testing.T, m *mission)
 	}{
-		{"05", missionHealth, waitHealth},
-		{"17", missionErrors, waitErrors},
-		{"18", missionFallback, waitFallback}, // and 13
+		{"05", waitHealth},
+		{"17", waitErrors},
+		{"18", waitFallback}, // and 13
 	} {
 		t.Run(c.number, func(t *testing.T) {
 			t.Parallel()
 			m := newMission(t)
-			m.given(t, c.number, c.text)
+			m.given(t, c.number)
 			c.check(t, m)
 		})
 	}

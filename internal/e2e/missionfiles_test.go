@@ -15,12 +15,6 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-const (
-	missionFallback = "example.com {\nreverse_proxy localhost:3000 {\nfail_duration 5s\nmax_fails 1\n}\nhandle_errors {\nroot * /var/www/maintenance\ntry_files /maintenance.html =503\nfile_server\n}\n}\n"
-	missionBackends = "example.com {\n@api path /api/*\n@static path /static/*\n@ws header Connection *Upgrade*\nhandle @api {\nreverse_proxy api-server:8080\n}\nhandle @ws {\nreverse_proxy ws-server:3000\n}\n" +
-		"handle @static {\nroot * /var/www/static\nfile_server\n}\nhandle {\nreverse_proxy web-server:3001\n}\n}\n"
-)
-
 const maintenance = "<p>we will be back</p>\n"
 
 // maintained makes the folder of the maintenance page, and returns the path of the page.

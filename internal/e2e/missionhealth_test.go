@@ -9,11 +9,6 @@ import (
 	"time"
 )
 
-const (
-	missionHealth = "example.com {\nreverse_proxy localhost:3000 localhost:3001 {\nlb_policy round_robin\nhealth_path /healthz\nhealth_interval 10s\nhealth_timeout 5s\n}\n}\n"
-	missionErrors = "example.com {\nreverse_proxy localhost:3000 {\nfail_duration 10s\nmax_fails 3\nunhealthy_status 5xx\nunhealthy_latency 5s\n}\n}\n"
-)
-
 // Two texts of mission 05 and two of mission 17, for edits of them.
 const (
 	asked10s  = "health_interval 10s"

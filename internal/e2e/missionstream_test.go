@@ -9,11 +9,6 @@ import (
 	"time"
 )
 
-const (
-	missionFlushNow      = "example.com {\nreverse_proxy localhost:3000 {\nflush_interval -1\n}\n}\n"
-	missionFlushPeriodic = "example.com {\nreverse_proxy localhost:3000 {\nflush_interval 1s\n}\n}\n"
-)
-
 // script is an upstream that sends pieces of a body when it is told to. The length of the body is known, for what has
 // none is flushed in any case.
 type script struct {

@@ -16,8 +16,6 @@ import (
 	"time"
 )
 
-const missionTransport = "example.com {\nreverse_proxy localhost:3000 {\ntransport http {\ndial_timeout 5s\nresponse_header_timeout 30s\nread_buffer_size 8192\nwrite_buffer_size 8192\nmax_idle_conns 100\nidle_conn_timeout 60s\n}\n}\n}\n"
-
 func checkTransport(t *testing.T, m *mission) {
 	m.wants(t, "transport", `{"protocol":"http","dial_timeout":5000000000,"response_header_timeout":30000000000,"read_buffer_size":8192,"write_buffer_size":8192,
 		"keep_alive":{"max_idle_conns":100,"idle_timeout":60000000000}}`)
@@ -31,7 +29,7 @@ func checkTransport(t *testing.T, m *mission) {
 // file says and no longer. What it returns waits for the end of that.
 func beginTransport(t *testing.T) (end func()) {
 	m := newMission(t)
-	m.given(t, "13", missionTransport)
+	m.given(t, "13")
 	m.places["localhost:3000"] = deaf(t)
 	m.load(t, m.file)
 	begun := time.Now()

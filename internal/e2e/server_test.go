@@ -19,20 +19,17 @@ import (
 // tools is the folder with the program, and with curl where there is none.
 var tools string
 
-// toolsName is the variable that names it, for tests that run themselves again in another process.
-const toolsName = "SLUICE_E2E_TOOLS"
-
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "curl" {
 		os.Exit(curl(os.Args[1:]))
+	}
+	if how := os.Getenv(heirEnv); how != "" {
+		os.Exit(heir(how))
 	}
 	os.Exit(withTools(m))
 }
 
 func withTools(m *testing.M) int {
-	if tools = os.Getenv(toolsName); tools != "" {
-		return m.Run()
-	}
 	dir, err := os.MkdirTemp("", "sluice-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -20,8 +20,8 @@ type job struct {
 	Env      []string
 	User     int // 0 keeps the user
 	Caps     []int
-	Strict   bool     // all is read only but
-	Writable []string // these
+	ReadOnly []string // mounts that are; nil for none
+	Writable []string // what is not in them
 	Umask    int
 	Files    uint64 // LimitNOFILE
 	NoNew    bool   // NoNewPrivileges
@@ -52,7 +52,7 @@ func (j *job) mounts() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("private mounts: %w", err)
 	}
-	if !j.Strict {
+	if j.ReadOnly == nil {
 		return nil
 	}
 	if err := unix.Mount(j.Root, j.Root, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
@@ -67,7 +67,8 @@ func (j *job) mounts() error {
 	if err := unix.Mount("tmpfs", filepath.Join(j.Root, "tmp"), "tmpfs", 0, "mode=1777"); err != nil {
 		return fmt.Errorf("private /tmp: %w", err)
 	}
-	for _, dir := range []string{j.Root, filepath.Join(j.Root, "usr")} {
+	for _, dir := range j.ReadOnly {
+		dir = filepath.Join(j.Root, dir)
 		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
 			return fmt.Errorf("making %s read only: %w", dir, err)
 		}

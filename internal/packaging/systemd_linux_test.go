@@ -443,8 +443,11 @@ func (m *manager) job(u *unit, line string) (*job, error) {
 		return nil, err
 	}
 	yes := func(key string) bool { return u.get(key) == "yes" }
-	j := &job{Root: m.root, Dir: "/", Args: strings.Fields(line), Env: env, Umask: 0o022, Strict: u.get("ProtectSystem") == "strict",
+	j := &job{Root: m.root, Dir: "/", Args: strings.Fields(line), Env: env, Umask: 0o022,
 		NoNew: yes("NoNewPrivileges"), NoExec: yes("MemoryDenyWriteExecute")}
+	if u.get("ProtectSystem") == "strict" {
+		j.ReadOnly = []string{"/", "/usr"}
+	}
 	if text := u.get("UMask"); text != "" {
 		n, err := strconv.ParseUint(text, 8, 16)
 		if err != nil {
