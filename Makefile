@@ -62,9 +62,9 @@ install: ## install bin/sluice, its manual, completions and units below PREFIX (
 	@test -x $(BIN) || $(MAKE) build
 	sh internal/packaging/install.sh $(BIN) $(PREFIX) $(DESTDIR)
 
-deb: dist ## make the Debian package, in bin/
+deb: dist ## make the Debian package, beside the program in bin/
 	@GO=$(GO) sh internal/deps/nfpm.sh
-	GO=$(GO) sh internal/packaging/deb.sh $(BIN) $(VERSION) bin
+	GO=$(GO) sh internal/packaging/deb.sh $(BIN) $(VERSION) $(dir $(BIN))
 
 image: ## make the container image IMAGE (sluice), with Docker and buildx
 	docker build --file internal/packaging/Dockerfile --build-arg VERSION=$(VERSION) --tag $(IMAGE):$(subst +,-,$(VERSION)) --tag $(IMAGE):latest .

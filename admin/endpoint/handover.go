@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sluiceproxy/sluice/server/listen"
 )
@@ -67,6 +68,17 @@ func (s *Sockets) Leave(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	return s.Shutdown(ctx)
+}
+
+// settleTime is how long a connection that was just accepted may take to send its
+// request.
+const settleTime = time.Second
+
+// settle lets connections that were accepted last be answered: a server that shuts
+// down closes those whose request it has not read yet.
+func (k *socket) settle() {
+	k.server.SetKeepAlivesEnabled(false)
+	time.Sleep(settleTime)
 }
 
 // held is a listener that accepts only when it belongs to this process.

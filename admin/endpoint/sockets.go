@@ -221,7 +221,11 @@ func (s *Sockets) stop(sock *socket) {
 		return
 	}
 	sock.endAccept()
+	left := sock.left
 	s.stopping.Go(func() {
+		if left {
+			sock.settle()
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
 		if err := sock.server.Shutdown(ctx); err != nil && !errors.Is(err, net.ErrClosed) {

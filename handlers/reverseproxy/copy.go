@@ -72,6 +72,56 @@ func copyLoop(w io.Writer, src io.Reader, buf []byte, flusher *http.ResponseCont
 	}
 }
 
+// copyHolding is copyBody for a client of HTTP/3 and a positive interval.
+func copyHolding(w http.ResponseWriter, src io.Reader, interval time.Duration, generation releaser) error {
+	h := &holding{ResponseWriter: w}
+	err := copyBody(h, src, interval, generation)
+	if werr := h.drain(); err == nil && werr != nil {
+		return writeError{werr}
+	}
+	return err
+}
+
+// holdSize is how much is held back, as net/http does.
+const holdSize = 4 << 10
+
+// holding holds small writes back until a flush. The writers of net/http do that themselves; that of HTTP/3 does not any more
+// once it has sent the header.
+type holding struct {
+	http.ResponseWriter
+	held []byte
+}
+
+// Write implements io.Writer.
+func (h *holding) Write(p []byte) (int, error) {
+	if len(h.held)+len(p) <= holdSize {
+		h.held = append(h.held, p...)
+		return len(p), nil
+	}
+	if err := h.drain(); err != nil {
+		return 0, err
+	}
+	return h.ResponseWriter.Write(p)
+}
+
+// FlushError is what http.ResponseController flushes with.
+func (h *holding) FlushError() error {
+	if err := h.drain(); err != nil {
+		return err
+	}
+	return http.NewResponseController(h.ResponseWriter).Flush()
+}
+
+// drain writes what is held back.
+func (h *holding) drain() error {
+	if len(h.held) == 0 {
+		return nil
+	}
+	_, err := h.ResponseWriter.Write(h.held)
+	h.held = h.held[:0]
+	return err
+}
+
 // tolerate drops the error of a writer that cannot flush: what it holds back goes out in its own time.
 func tolerate(err error) error {
 	if errors.Is(err, http.ErrNotSupported) {

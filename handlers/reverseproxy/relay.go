@@ -123,7 +123,10 @@ func (p *proxying) copyResponse(res *http.Response) error {
 	}
 	interval := p.flushIntervalFor(res)
 	p.logCopied(res.ContentLength, interval)
-	if interval >= 0 {
+	switch {
+	case interval > 0 && p.in.ProtoMajor == 3:
+		return copyHolding(p.w, res.Body, interval, p.x)
+	case interval >= 0:
 		return copyBody(p.w, res.Body, interval, p.x)
 	}
 	long := &longResponse{p: p, body: res.Body}

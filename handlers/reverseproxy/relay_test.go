@@ -299,6 +299,52 @@ func TestFlushInterval(t *testing.T) {
 	}
 }
 
+// FLUSH-4 for HTTP/3, whose writer holds nothing back by itself.
+func TestFlushIntervalHolds(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		at   []time.Duration
+		size int
+		want string
+	}{
+		{[]time.Duration{10 * ms, 20 * ms, 200 * ms, 300 * ms, 310 * ms}, 1, "write 2@50 flush@50 write 1@250 flush@250 write 2@310"},
+		{[]time.Duration{10 * ms, 20 * ms, 30 * ms}, 2048, "write 4096@30 write 2048@30"},
+		{[]time.Duration{10 * ms, 20 * ms}, 4097, "write 4097@10 write 4097@20"},
+		{nil, 0, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &sizeLog{flushLog{header: http.Header{}, start: time.Now()}}
+			if err := copyHolding(w, &slowParts{slowBody{time.Now(), tt.at}, tt.size}, 50*ms, nil); err != nil {
+				t.Error(err)
+			}
+			if got := strings.Join(w.events, " "); got != tt.want {
+				t.Errorf("parts of %d bytes: %s, want %s", tt.size, got, tt.want)
+			}
+		})
+	}
+}
+
+// sizeLog notes how much is written as well.
+type sizeLog struct{ flushLog }
+
+func (l *sizeLog) Write(p []byte) (int, error) {
+	l.note(fmt.Sprint("write ", len(p)))
+	return len(p), nil
+}
+
+// slowParts gives parts of a size.
+type slowParts struct {
+	slowBody
+	size int
+}
+
+func (b *slowParts) Read(p []byte) (int, error) {
+	if _, err := b.slowBody.Read(p); err != nil {
+		return 0, err
+	}
+	return b.size, nil
+}
+
 type releases int
 
 func (r *releases) Release() { *r++ }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,9 +14,9 @@ import (
 	"strings"
 )
 
-// curl is as much of curl as the README uses, for machines that have none. It
-// knows -s, -S, -i, -f, -X, -H, -d and --data-binary (also @file), -o, -w '%{http_code}',
-// --unix-socket, and URLs without a scheme.
+// curl is as much of curl as the README and the how-tos use, for machines that have
+// none. It knows -s, -S, -i, -f, -k, -X, -H, -d and --data-binary (also @file), -o, -w '%{http_code}',
+// --unix-socket, --cacert, --cert, --key, URLs without a scheme, and names below localhost.
 func curl(args []string) int {
 	c := request{header: http.Header{}, out: os.Stdout}
 	if err := c.parse(args); err != nil {
@@ -33,7 +34,8 @@ type request struct {
 	url, method, socket, writeOut string
 	header                        http.Header
 	body                          *string
-	head, fail                    bool
+	head, fail, insecure          bool
+	roots, cert, key              string // files
 	out                           io.Writer
 }
 
@@ -58,6 +60,9 @@ func (c *request) parse(args []string) error {
 			continue
 		case "-f":
 			c.fail = true
+			continue
+		case "-k":
+			c.insecure = true
 			continue
 		}
 		if len(args) == 0 {
@@ -102,6 +107,12 @@ func (c *request) option(name, value string) error {
 		c.writeOut = value
 	case "--unix-socket":
 		c.socket = value
+	case "--cacert":
+		c.roots = value
+	case "--cert":
+		c.cert = value
+	case "--key":
+		c.key = value
 	default:
 		return fmt.Errorf("%s: not known here", name)
 	}
@@ -130,10 +141,17 @@ func (c *request) send() (int, error) {
 	r.Host = c.header.Get("Host")
 	dialer := &net.Dialer{}
 	transport := &http.Transport{TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}
-	if c.socket != "" {
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if c.socket != "" {
 			return dialer.DialContext(ctx, "unix", c.socket)
 		}
+		if host, port, _ := net.SplitHostPort(address); strings.HasSuffix(host, ".localhost") {
+			address = "127.0.0.1:" + port
+		}
+		return dialer.DialContext(ctx, network, address)
+	}
+	if transport.TLSClientConfig, err = c.tls(); err != nil {
+		return 58, err
 	}
 	resp, err := transport.RoundTrip(r)
 	if err != nil {
@@ -153,4 +171,25 @@ func (c *request) send() (int, error) {
 	}
 	fmt.Print(strings.NewReplacer(`\n`, "\n", "%{http_code}", fmt.Sprint(resp.StatusCode)).Replace(c.writeOut))
 	return 0, nil
+}
+
+// tls is what it says of certificates.
+func (c *request) tls() (*tls.Config, error) {
+	conf := &tls.Config{InsecureSkipVerify: c.insecure}
+	if c.roots != "" {
+		text, err := os.ReadFile(c.roots)
+		if err != nil {
+			return nil, err
+		}
+		conf.RootCAs = x509.NewCertPool()
+		conf.RootCAs.AppendCertsFromPEM(text)
+	}
+	if c.cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.cert, c.key)
+		if err != nil {
+			return nil, err
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	return conf, nil
 }

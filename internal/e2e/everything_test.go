@@ -248,7 +248,7 @@ type everythingServer struct {
 // was, works, and is there again after a restart and after a change.
 func TestEverything(t *testing.T) {
 	t.Parallel()
-	ports := freePorts(t, 8)
+	ports := freePorts(t, 9)
 	s := &everythingServer{home: newHome(t, ports[0]), http: &http.Client{Timeout: patience, Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	s.vars = map[string]string{"DIR": s.dir, "ADMINADDR": s.admin, "UP1": upstream(t, "one")}

@@ -89,6 +89,7 @@ func (s *everythingServer) certify(t *testing.T) {
 	p.ann, p.nobody = named("ann"), named("nobody")
 	pair("tls/ann", p.ann)
 	pair("tls/nobody", p.nobody)
+	s.vars["ANN"] = base64.StdEncoding.EncodeToString(p.ann.Certificate[0])
 	p.selected = named("files.test")
 	pair("tls/files.test", named("files.test"))
 	pair("tls/files.test.2", p.selected)

@@ -111,7 +111,9 @@ type server struct {
 func launch(t *testing.T, h *home, cmd *exec.Cmd) *server {
 	t.Helper()
 	s := &server{cmd: cmd, log: &buffer{}, done: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = s.log, s.log
+	if cmd.Stdout == nil {
+		cmd.Stdout, cmd.Stderr = s.log, s.log
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

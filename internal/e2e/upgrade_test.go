@@ -37,6 +37,7 @@ type upgraded struct {
 	plain  string // address of a server without TLS
 	unix   string // its socket
 	pid    string // the pid file
+	log    *os.File
 	source *streamSource
 }
 
@@ -63,13 +64,7 @@ func newUpgraded(t *testing.T, more func(*upgraded, *exec.Cmd)) *upgraded {
 	if more != nil {
 		more(u, cmd)
 	}
-	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // whoever serves is in the group
-		if t.Failed() {
-			t.Logf("the log:\n%s", u.s.log)
-		}
-	})
-	u.s = launch(t, u.h, cmd)
+	u.run(cmd)
 	var info struct {
 		Root string `json:"root_certificate"`
 	}
@@ -85,6 +80,34 @@ func newUpgraded(t *testing.T, more func(*upgraded, *exec.Cmd)) *upgraded {
 	}
 	u.visitor("HTTP/2.0", u.trust()).expect(u.secured, "localhost", "hello HTTP/2.0")
 	return u
+}
+
+// run starts the first process. All of them write to one file: a pipe would keep the test waiting for the last.
+func (u *upgraded) run(cmd *exec.Cmd) {
+	u.t.Helper()
+	var err error
+	if u.log, err = os.Create(filepath.Join(u.h.dir, "log")); err != nil {
+		u.t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = u.log, u.log
+	u.t.Cleanup(func() {
+		if cmd.Process != nil {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // whoever serves is in the group
+		}
+		if strings.Contains(u.logged(), "DATA RACE") {
+			u.t.Error("a data race")
+		}
+		if u.t.Failed() {
+			u.t.Logf("the log:\n%s", u.logged())
+		}
+		u.log.Close()
+	})
+	u.s = launch(u.t, u.h, cmd)
+}
+
+func (u *upgraded) logged() string {
+	text, _ := os.ReadFile(u.log.Name())
+	return string(text)
 }
 
 // document has a server with TLS and one without, which have a proxy.
@@ -658,7 +681,7 @@ func TestUpgradeThatFails(t *testing.T) {
 
 // TestUpgradeLimits: streams are cut when the limit of the old process is over, or when it is told to stop.
 func TestUpgradeLimits(t *testing.T) {
-	u := newUpgraded(t, func(u *upgraded, _ *exec.Cmd) { u.h.env = append(u.h.env, "SLUICE_UPGRADE_DRAIN=bad") })
+	u := newUpgraded(t, func(_ *upgraded, cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "SLUICE_UPGRADE_DRAIN=bad") })
 	if status, text := u.upgrade(""); status != 500 || !strings.Contains(text, "SLUICE_UPGRADE_DRAIN") {
 		t.Errorf("a malformed variable: %d %s", status, text)
 	}
@@ -673,19 +696,25 @@ func TestUpgradeLimits(t *testing.T) {
 	if err := u.s.end(t); err != nil {
 		t.Errorf("the end after the limit: %v", err)
 	}
-	ws = u.longLived().ws
+	last := u.longLived()
 	u.succeeds("?drain=0")
-	for _, s := range ws {
+	for _, s := range last.ws {
 		if err := s.echo("still"); err != nil {
 			t.Error(err)
 		}
 	}
+	// Told to stop, it waits for requests only.
 	_ = syscall.Kill(second, syscall.SIGTERM)
-	for _, s := range ws[:5] {
+	for _, s := range last.sse {
+		_ = s.Close()
+	}
+	for _, s := range last.ws {
 		s.ended(t)
 	}
+	_ = last.h3.Close()
+	last.h3.CancelRead(0x10c)
 	u.gone(second)
-	if !strings.Contains(u.s.log.String(), "cut 5 connections that handlers had taken over") {
+	if !strings.Contains(u.logged(), "connections that handlers had taken over") {
 		t.Error("the log does not say what was cut")
 	}
 }
@@ -746,14 +775,13 @@ func TestUpgradeUnderAServiceManager(t *testing.T) {
 	}
 	cmd := h.command(filepath.Join(tools, "sluice"), "run", "--config", file, "--store", "none")
 	cmd.ExtraFiles = files
-	s := launch(t, h, cmd)
-	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	u := &upgraded{secured: &secured{t: t, h: h, admin: "http://" + h.admin}}
+	u.run(cmd)
 	for _, f := range files {
 		f.Close()
 	}
 	hears("RELOADING=1")
 	hears("READY=1")
-	u := &upgraded{secured: &secured{t: t, h: h, s: s, admin: "http://" + h.admin}}
 	e := &editor{t, u.admin, &http.Client{Timeout: patience}}
 	l := &load{t: t, stop: make(chan struct{})}
 	l.add("HTTP/1.1, kept alive, never repeated", 2, func() func(int) error {

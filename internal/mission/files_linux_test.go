@@ -153,10 +153,12 @@ func checkBackends(t *testing.T, s *site) {
 		{"/static/none", "404", ""},
 	})
 	for _, connection := range []string{"Upgrade", "keep-alive, Upgrade"} {
-		s.dialogue(t, "ws", "/ws/room?x=1", connection)
-		s.dialogue(t, "ws", "/static/room", connection) // @ws is written before @static
+		s.dialogue(t, "HTTP/1.1", "ws", "/ws/room?x=1", connection)
+		s.dialogue(t, "HTTP/1.1", "ws", "/static/room", connection) // @ws is written before @static
 	}
-	s.dialogueHTTP2(t, "ws", "/ws/room?x=1")
+	for _, proto := range protocols[1:] {
+		s.dialogue(t, proto, "ws", "/ws/room?x=1", "")
+	}
 	// The API is written first, so it gets its connections itself. Nothing else about them makes the matcher hit.
 	if _, v := s.seen(t, "HTTP/1.1", "/api/live", "Connection: Upgrade", "Upgrade: other"); v.Name != "api" {
 		t.Errorf("an upgrade below /api/ goes to %s", v.Name)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -15,6 +16,7 @@ type names struct {
 	lines map[string][]string // by name, in the words of zone files
 	down  bool
 	asked int // for SRV records
+	last  time.Time
 }
 
 // newNames starts a server that knows the names of the Caddyfiles. Those of backends have addresses of their own.
@@ -53,11 +55,11 @@ func (n *names) fail(down bool) {
 	n.down = down
 }
 
-// questions is how often somebody has asked for SRV records.
-func (n *names) questions() int {
+// questions is how often somebody has asked for SRV records, and when they were last asked for.
+func (n *names) questions() (int, time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.asked
+	return n.asked, n.last
 }
 
 // ServeDNS implements dns.Handler.
@@ -68,6 +70,7 @@ func (n *names) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	question := q.Question[0]
 	if question.Qtype == dns.TypeSRV {
 		n.asked++
+		n.last = time.Now()
 	}
 	lines, ok := n.lines[strings.ToLower(question.Name)]
 	switch {

@@ -253,6 +253,10 @@ func activation(t *testing.T, m *machine) {
 	ok(t, m.root, "systemctl", "enable", "--now", "sluice.socket")
 	ok(t, m.root, "systemctl", "start", "sluice")
 	const want = "sluice is running, on sockets of systemd."
+	poll(t, "the certificate", func() error {
+		_, err := m.get("https://localhost/")
+		return err
+	})
 	m.says("https://localhost/", want)
 	m.says("http://localhost/", want) // after a redirect
 	ok(t, m.root, "systemctl", "stop", "sluice")

@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long anything may take on a busy machine.
-const patience = 10 * time.Second
+const patience = 60 * time.Second
 
 // top is the folder of the checkout.
 const top = "../.."

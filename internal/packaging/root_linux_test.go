@@ -20,13 +20,14 @@ import (
 // insideName is the variable of a test process that has namespaces of its own, and is root in them.
 const insideName = "SLUICE_PACKAGING_INSIDE"
 
-// inside runs the test again in a process with a network, and a view of the files, of its own, and reports whether this is
-// that process. Where the system makes no namespaces the test is skipped.
+// inside runs the test again in a process with a network, processes, and a view of the files of its own, and reports
+// whether this is that process. Where the system makes no namespaces the test is skipped.
 func inside(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideName) != "" {
 		loopback(t)
 		allowed(t, "keeping mounts to ourselves", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+		allowed(t, "showing our own processes", unix.Mount("proc", "/proc", "proc", 0, ""))
 		return true
 	}
 	self, err := os.Executable()
@@ -43,7 +44,9 @@ func inside(t *testing.T) bool {
 	cmd.Env = append(cmd.Env, insideName+"=yes", builtName+"="+built.dir)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
+	runtime.LockOSThread() // the thread's end would be taken for ours
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
 	if os.Getuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}

@@ -23,8 +23,8 @@ import (
 // manager does what systemd does with the units that are installed in a root, by what is written in them. The root's
 // systemctl and journalctl ask it.
 type manager struct {
-	t       *testing.T
-	root    string
+	t    *testing.T
+	root string
 
 	turn    sync.Mutex // holds what follows; one command at a time
 	sockets []*os.File // of sluice.socket, while it is active
