@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/quic-go/qpack"
 	"github.com/quic-go/quic-go"
@@ -256,6 +257,7 @@ func TestEarlyData(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		_ = s.SetDeadline(time.Now().Add(patience))
 		if _, err = s.Write(request3(path)); err != nil {
 			t.Fatal(err)
 		}
@@ -326,9 +328,11 @@ func TestEarlyData(t *testing.T) {
 	}
 	defer c.CloseWithError(0, "")
 	s, err := c.OpenStreamSync(ctx)
-	if err == nil {
-		_, err = s.Write(request3("/"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	_ = s.SetDeadline(time.Now().Add(patience))
+	_, err = s.Write(request3("/"))
 	if _, _, again := response3(s); !errors.Is(again, quic.Err0RTTRejected) {
 		t.Errorf("early data that is refused: %v, %v", err, again)
 	}

@@ -139,7 +139,7 @@ func firstStart(t *testing.T, m *machine) {
 	if _, err := os.Stat(m.file("var/lib/sluice/sluice.db")); err != nil {
 		t.Error(err)
 	}
-	status := read(t, fmt.Sprintf("/proc/%d/status", m.service("sluice.service").cmd.Process.Pid))
+	status := read(t, fmt.Sprintf("/proc/%d/status", m.service("sluice.service").main()))
 	for _, want := range []string{fmt.Sprintf("Uid:\t%d\t%[1]d\t%[1]d\t%[1]d\n", user), "CapEff:\t0000000000000400\n", "CapBnd:\t0000000000000400\n", "NoNewPrivs:\t1\n"} {
 		if !strings.Contains(status, want) {
 			t.Errorf("the process has not %q in\n%s", want, status)
@@ -165,9 +165,9 @@ func reloads(t *testing.T, m *machine) {
 	}
 	m.says("http://localhost/", "of mine")
 	write(t, m.file("etc/sluice/Caddyfile"), ":80 {\n\trespond \"of mine\"\n}\n", 0o644)
-	pid := s.cmd.Process.Pid
+	pid := s.main()
 	ok(t, m.root, "systemctl", "restart", "sluice")
-	if now := m.service("sluice.service"); now == nil || now.cmd.Process.Pid == pid {
+	if now := m.service("sluice.service"); now == nil || now.main() == pid {
 		t.Error("it was not started anew")
 	}
 	m.says("http://localhost/", "of mine")
@@ -217,20 +217,60 @@ func rotates(t *testing.T, m *machine) {
 	})
 }
 
-// newer: a newer version leaves the configuration as it was changed, and is started.
+// newer: a newer version leaves the configuration as it was changed, and takes over from the running one so that no client
+// notices.
 func newer(t *testing.T, m *machine) {
-	old := m.service("sluice.service").cmd.Process.Pid
+	s := m.service("sluice.service")
+	old, mark := s.main(), s.mark()
 	pkg := m.give(debianPackage(t, "v1.2.4"))
 	m.commands()
+	stop, failed := make(chan struct{}), make(chan error, 1)
+	go func() {
+		fresh := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+		for {
+			for _, client := range []*http.Client{m.client, fresh} {
+				res, err := client.Get("http://localhost:8080/")
+				if err != nil {
+					failed <- err
+					return
+				}
+				_, err = io.Copy(io.Discard, res.Body)
+				_ = res.Body.Close()
+				if err != nil {
+					failed <- err
+					return
+				}
+			}
+			select {
+			case <-stop:
+				failed <- nil
+				return
+			default:
+			}
+		}
+	}()
 	ok(t, m.root, "dpkg", "-i", pkg)
-	got := m.commands()
-	if !slices.Contains(got, "restart sluice.service") || slices.Contains(got, "enable sluice.service") {
-		t.Errorf("it asked for %q", got)
+	close(stop)
+	if err := <-failed; err != nil {
+		t.Error("a request while the program was replaced: ", err)
 	}
-	if now := m.service("sluice.service"); now == nil || now.cmd.Process.Pid == old {
-		t.Error("the old program goes on")
+	got := m.commands()
+	for _, not := range []string{"enable sluice.service", "restart sluice.service", "start sluice.service"} {
+		if slices.Contains(got, not) {
+			t.Errorf("it asked for %q", got)
+		}
+	}
+	if m.service("sluice.service") != s || s.main() == old {
+		t.Errorf("the old program goes on; it said %q", s.since(mark))
 	}
 	m.says("http://localhost/", "logged")
+	// What does not answer is started anew.
+	write(t, m.file("etc/sluice/environment"), "SLUICE_ADMIN=\"localhost:1\"\n", 0o644)
+	ok(t, m.root, "dpkg", "-i", pkg)
+	if got := m.commands(); !slices.Contains(got, "restart sluice.service") || m.service("sluice.service") == s {
+		t.Errorf("it asked for %q", got)
+	}
+	ok(t, m.root, "rm", "/etc/sluice/environment")
 	// Who has stopped it for good finds it stopped after the next one.
 	ok(t, m.root, "systemctl", "disable", "--now", "sluice")
 	ok(t, m.root, "dpkg", "-i", pkg)

@@ -2,7 +2,6 @@ package packaging
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -31,19 +30,18 @@ type manager struct {
 	asked   []string   // the command lines of systemctl
 	running map[string]*service
 
-	mu      sync.Mutex
-	journal bytes.Buffer
+	journal *os.File // what services print
 }
 
 // service is a unit that runs.
 type service struct {
 	unit   *unit
-	cmd    *exec.Cmd
 	notify *net.UnixConn
-	done   chan struct{}
-	err    error
+	done   chan struct{} // closed when the main process has ended
+	err    error         // of that
 
 	mu    sync.Mutex
+	pid   int // of the main process
 	heard []string
 	bell  chan struct{} // closed when more is heard
 }
@@ -85,6 +83,10 @@ func newManager(t *testing.T, root string) *manager {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A file and no pipe, for who takes over prints to it as well.
+	if m.journal, err = os.OpenFile(filepath.Join(dir, "journal"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	go func() {
 		for lines := bufio.NewScanner(ask); lines.Scan(); {
 			m.turn.Lock()
@@ -102,13 +104,11 @@ func newManager(t *testing.T, root string) *manager {
 		m.turn.Lock()
 		defer m.turn.Unlock()
 		for _, s := range m.running {
-			_ = s.cmd.Process.Kill()
+			s.signal(syscall.SIGKILL)
 			<-s.done
 		}
 		if t.Failed() {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			t.Log(m.journal.String())
+			t.Log(read(t, m.journal.Name()))
 		}
 	})
 	return m
@@ -130,15 +130,7 @@ func (m *manager) commands() []string {
 	return list
 }
 
-func (m *manager) log(line string) { _, _ = m.Write([]byte(line + "\n")) }
-
-// Write takes what services print.
-func (m *manager) Write(p []byte) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.journal.Write(p)
-	return len(p), os.WriteFile(filepath.Join(m.root, "run/manager/journal"), m.journal.Bytes(), 0o644)
-}
+func (m *manager) log(line string) { _, _ = m.journal.WriteString(line + "\n") }
 
 // do carries out what systemctl is asked for.
 func (m *manager) do(args []string) error {
@@ -185,7 +177,7 @@ func (m *manager) do(args []string) error {
 			err = m.reload(name)
 		case "kill":
 			if s := m.running[name]; s != nil {
-				err = s.cmd.Process.Signal(signalIn(args))
+				s.signal(signalIn(args))
 			}
 		default:
 			err = fmt.Errorf("systemctl %s is not known to the test", verb)
@@ -287,6 +279,14 @@ func (m *manager) start(name string) error {
 		return err
 	}
 	_ = os.Chmod(socket, 0o777)
+	raw, err := s.notify.SyscallConn()
+	if err != nil {
+		return err
+	}
+	_ = raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1) })
+	if err != nil {
+		return err
+	}
 	go s.hear()
 	j, err := m.job(u, u.get("ExecStart"))
 	if err != nil {
@@ -300,21 +300,21 @@ func (m *manager) start(name string) error {
 	if len(files) > 0 {
 		j.Env = append(j.Env, "LISTEN_FDS="+strconv.Itoa(len(files)))
 	}
-	s.cmd = j.command(m.t, files...)
-	s.cmd.Stdout, s.cmd.Stderr = m, m
-	if err := s.cmd.Start(); err != nil {
+	if u.get("Type") != "notify" || u.get("NotifyAccess") != "" {
+		return fmt.Errorf("the way in which %s tells that it is ready is not known to the test", name)
+	}
+	cmd := j.command(m.t, files...)
+	cmd.Stdout, cmd.Stderr = m.journal, m.journal
+	s.mu.Lock() // until it is known who may say something
+	if err := cmd.Start(); err != nil {
+		s.mu.Unlock()
 		return err
 	}
-	go func() {
-		s.err = s.cmd.Wait()
-		_ = s.notify.Close()
-		close(s.done)
-	}()
-	if u.get("Type") != "notify" {
-		return fmt.Errorf("the type of %s is %s", name, u.get("Type"))
-	}
+	s.pid = cmd.Process.Pid
+	s.mu.Unlock()
+	go s.await(s.pid)
 	if !s.hears(0, "READY=1") {
-		_ = s.cmd.Process.Kill()
+		s.signal(syscall.SIGKILL)
 		<-s.done
 		return fmt.Errorf("%s does not start: %v, it said %q", name, s.err, s.heard)
 	}
@@ -373,13 +373,13 @@ func (m *manager) stop(name string) error {
 	if err != nil {
 		return err
 	}
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	s.signal(syscall.SIGTERM)
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-s.done:
 	case <-timer.C:
-		_ = s.cmd.Process.Kill()
+		s.signal(syscall.SIGKILL)
 		<-s.done
 		return m.fault("%s did not stop in %v", name, limit)
 	}
@@ -414,7 +414,7 @@ func (m *manager) reload(name string) error {
 		return err
 	}
 	cmd := j.command(m.t)
-	cmd.Stdout, cmd.Stderr = m, m
+	cmd.Stdout, cmd.Stderr = m.journal, m.journal
 	return cmd.Run()
 }
 
@@ -515,20 +515,66 @@ func userID(root, name string) (int, error) {
 	return strconv.Atoi(string(found[1]))
 }
 
+// hear takes messages of the main process, and of no other.
 func (s *service) hear() {
-	buf := make([]byte, 1<<16)
+	buf, oob := make([]byte, 1<<16), make([]byte, 1<<10)
 	for {
-		n, err := s.notify.Read(buf)
+		n, extra, _, _, err := s.notify.ReadMsgUnix(buf, oob)
 		if err != nil {
 			return
 		}
+		sender := 0
+		if parts, err := unix.ParseSocketControlMessage(oob[:extra]); err == nil && len(parts) > 0 {
+			if who, err := unix.ParseUnixCredentials(&parts[0]); err == nil {
+				sender = int(who.Pid)
+			}
+		}
 		s.mu.Lock()
-		s.heard = append(s.heard, strings.Split(strings.TrimSpace(string(buf[:n])), "\n")...)
-		close(s.bell)
-		s.bell = make(chan struct{})
+		if sender == s.pid {
+			for line := range strings.SplitSeq(strings.TrimSpace(string(buf[:n])), "\n") {
+				if text, ok := strings.CutPrefix(line, "MAINPID="); ok {
+					s.pid, _ = strconv.Atoi(text)
+					go s.await(s.pid)
+				}
+				s.heard = append(s.heard, line)
+			}
+			close(s.bell)
+			s.bell = make(chan struct{})
+		}
 		s.mu.Unlock()
 	}
 }
+
+// await waits for the end of a process, which is that of the service if it is the main one then.
+func (s *service) await(pid int) {
+	var status unix.WaitStatus
+	var err error
+	for {
+		if _, err = unix.Wait4(pid, &status, 0, nil); err != unix.EINTR {
+			break
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pid != pid {
+		return // another has taken over
+	}
+	if err == nil && (!status.Exited() || status.ExitStatus() != 0) {
+		err = fmt.Errorf("exit status %d, signal %d", status.ExitStatus(), status.Signal())
+	}
+	s.err = err
+	_ = s.notify.Close()
+	close(s.done)
+}
+
+// main is the number of the main process.
+func (s *service) main() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pid
+}
+
+func (s *service) signal(sig syscall.Signal) { _ = syscall.Kill(s.main(), sig) }
 
 // mark is how much was heard until now.
 func (s *service) mark() int {
