@@ -76,6 +76,7 @@ func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globa
 		q.handleError(&q.response, r, err)
 		return
 	}
+	tunnel := lastOfItsConnection(w, r)
 	err := b.routes.ServeObserved(&q.response, r, primaryEnd, q.measure.observer())
 	if rest := x.Detached(); rest != nil {
 		q.detached = true
@@ -86,8 +87,22 @@ func (b *boundServer) serve(w http.ResponseWriter, r *http.Request, p pin, globa
 	}
 	q.measure.end(err)
 	if err != nil {
+		if tunnel { // there is none
+			delete(w.Header(), "Connection")
+		}
 		q.handleError(&q.response, r, err)
 	}
+}
+
+// lastOfItsConnection makes a CONNECT over HTTP/1 the last request: after a
+// success its client takes the connection for a tunnel (RFC 9110, section 9.3.6),
+// and what it sends must not be read as requests.
+func lastOfItsConnection(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodConnect || r.ProtoMajor != 1 {
+		return false
+	}
+	w.Header()["Connection"] = []string{"close"}
+	return true
 }
 
 // finish writes the access log and lets the generation go. It runs even when a

@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -56,18 +55,19 @@ func (s *Sockets) Hand() ([]listen.Handed, error) {
 	return list, nil
 }
 
-// Leave is Shutdown for listeners that another process has inherited: they stay as
-// they are, with the connections that nobody has accepted yet.
-func (s *Sockets) Leave(ctx context.Context) error {
+// Leave says that another process has inherited the listeners: whoever closes one,
+// Shutdown among them, leaves it as it is, with the connections that nobody has
+// accepted yet.
+func (s *Sockets) Leave() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, sock := range s.open {
 		sock.left = true
+		sock.away.Store(true)
 		if u, ok := sock.ln.(*net.UnixListener); ok {
 			u.SetUnlinkOnClose(false)
 		}
 	}
-	s.mu.Unlock()
-	return s.Shutdown(ctx)
 }
 
 // settleTime is how long a connection that was just accepted may take to send its

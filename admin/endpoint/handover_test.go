@@ -69,7 +69,11 @@ func TestHandOver(t *testing.T) {
 		i := take(second)
 		late := connect() // accepted by the first or not, and silent
 		left := make(chan error, 1)
-		go func() { left <- first.sockets.Leave(short) }()
+		first.sockets.Leave()
+		for _, r := range first.tree.Owned() {
+			r.Close() // as when the document has no more requests
+		}
+		go func() { left <- first.sockets.Shutdown(short) }()
 		if !old.closed() {
 			t.Error("an idle connection stays open")
 		}

@@ -257,6 +257,7 @@ type socket struct {
 	ending   atomic.Bool
 	ended    chan struct{} // closed when the listener is to end
 	left     bool          // another process has it; guarded by Sockets.mu
+	away     atomic.Bool   // so requests to change something are for that one
 }
 
 // address is the address with the port that was really opened.
@@ -309,6 +310,11 @@ func (k *socket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if api == nil {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "the process is starting", http.StatusServiceUnavailable)
+		return
+	}
+	if k.away.Load() && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "another process has taken over; ask again", http.StatusServiceUnavailable)
 		return
 	}
 	api.Serve(w, r, k.guard.Load())

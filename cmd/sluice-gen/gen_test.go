@@ -180,6 +180,7 @@ func TestSentence(t *testing.T) {
 		{"Abort closes it.", "Abort", "abort", "Closes it."},
 		{"Routes run at the end.", "Routes", "routes", "`routes` run at the end."},
 		{"Strict, if positive, reads.", "Strict", "strict", "`strict`, if positive, reads."},
+		{"Method of the request.", "Method", "method", "The method of the request."},
 		{"IP addresses.", "Ranges", "ranges", "IP addresses."},
 		{"", "Ranges", "ranges", ""},
 	} {

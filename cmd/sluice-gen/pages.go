@@ -85,6 +85,18 @@ var kinds = map[string][3]string{
 	"caddy.logging.encoders.filter":         {"a log filter", "log filters", "Log filters"},
 	"tls.ca_pool.source":                    {"a source of CA certificates", "sources of CA certificates", "Sources of CA certificates"},
 	"caddy.network_proxy":                   {"a network proxy", "network proxies", "Network proxies"},
+	"caddy.storage":                         {"a storage", "storages", "Storages of certificates"},
+	"caddy.config_loaders":                  {"a loader", "loaders", "Loaders of documents"},
+	"tls.handshake_match":                   {"matchers of handshakes", "sets of matchers of handshakes", "Matchers of handshakes"},
+	"tls.client_auth.verifier":              {"a verifier", "verifiers", "Verifiers of client certificates"},
+	"tls.leaf_cert_loader":                  {"a loader", "loaders", "Loaders of client certificates"},
+	"tls.stek":                              {"a source of keys", "sources of keys", "Sources of session ticket keys"},
+	"dns.providers":                         {"a DNS provider", "DNS providers", "DNS providers"},
+	"tls.issuance":                          {"an issuer", "issuers", "Issuers of certificates"},
+	"tls.get_certificate":                   {"a manager", "managers", "Managers of certificates"},
+	"tls.certificates":                      {"loaders by name", "loaders", "Loaders of certificates"},
+	"tls.permission":                        {"a permission", "permissions", "Permissions for certificates on demand"},
+	"tls.ech.publishers":                    {"a publisher", "publishers", "Publishers of Encrypted ClientHello"},
 }
 
 func kindOf(namespace string) [3]string {
@@ -96,7 +108,7 @@ func kindOf(namespace string) [3]string {
 
 // anchor is the link target that a heading gets.
 func anchor(heading string) string {
-	return strings.ToLower(strings.NewReplacer(" ", "-", ",", "").Replace(heading))
+	return strings.ToLower(strings.NewReplacer(" ", "-", ",", "", ".", "").Replace(heading))
 }
 
 func (b *book) slotPhrase(several bool) func(slot) string {

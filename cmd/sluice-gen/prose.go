@@ -49,10 +49,17 @@ func sentence(comment, goName, name string) string {
 	switch {
 	case verb == "is" || verb == "are":
 		return capital(after)
+	case verb == "of" || verb == "after":
+		return "The " + lower(comment) // what it is says the name itself: "Method of the request"
 	case rest[0] == ' ' && strings.HasSuffix(verb, "s") && !strings.HasSuffix(verb, "ss"):
 		return capital(verb + " " + after)
 	}
 	return "`" + name + "`" + rest
+}
+
+func lower(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToLower(r)) + s[n:]
 }
 
 func capital(s string) string {

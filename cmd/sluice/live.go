@@ -15,11 +15,7 @@ import (
 func (p *process) live(ctx context.Context, started <-chan error, signals <-chan os.Signal) (code int, err error) {
 	ended := make(chan int, 1)
 	up, leaving, interrupts := false, "", 0
-	leave := func() {
-		p.notify.Send("STOPPING=1")
-		p.log.Info("exiting; byeee!! 👋", zap.String("reason", leaving))
-		go func() { ended <- p.end() }()
-	}
+	leave := func() { p.quit(leaving, ended) }
 	ask := func(reason string) {
 		if leaving != "" {
 			return
@@ -75,6 +71,13 @@ func (p *process) live(ctx context.Context, started <-chan error, signals <-chan
 			}
 		}
 	}
+}
+
+// quit begins the end of the process.
+func (p *process) quit(reason string, ended chan<- int) {
+	p.notify.Send("STOPPING=1")
+	p.log.Info("exiting; byeee!! 👋", zap.String("reason", reason))
+	go func() { ended <- p.end() }()
 }
 
 // exitNow ends the process at once. What was accepted is in the store already,

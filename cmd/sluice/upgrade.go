@@ -157,11 +157,12 @@ func (p *process) fade(streams context.Context) int {
 			time.AfterFunc(grace, cancel)
 		}
 	})()
+	p.sockets.Leave()
 	left := make(chan error, 1)
 	go func() {
 		short, cancel := context.WithTimeout(context.Background(), adminStopTime)
 		defer cancel()
-		left <- p.sockets.Leave(short)
+		left <- p.sockets.Shutdown(short)
 	}()
 	idle := time.AfterFunc(handshakeTime, p.certificates.Manager.Close) // the other process renews them
 	err := p.host.engine.HandOver(ctx, streams)

@@ -3,6 +3,7 @@ package reverseproxy
 import (
 	"errors"
 	"io"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -22,9 +23,9 @@ type source struct {
 	broken bool
 	// wait is how long an attempt waits for the upstream to ask for the body. 0 is not at all.
 	wait time.Duration
-	done <-chan struct{} // closed when the request is over; valid with wait
+	done <-chan struct{} // closed when the request is over
 	held *attemptBody    // the latest attempt; valid with wait
-	over bool            // the client has its answer; valid with wait
+	over bool            // the client has its answer, or the beginning of it
 }
 
 // failed reports whether the body could not be read. A nil source is no body.
@@ -42,6 +43,7 @@ type attemptBody struct {
 	source *source
 	mine   bool // guarded by source.mu: this attempt has asked for bytes
 	closed bool // guarded by source.mu
+	ended  bool // guarded by source.mu: this attempt has read it to its end
 
 	asked chan struct{} // closed when the upstream has asked for the body, or the attempt is over; nil without wait
 	once  sync.Once
@@ -81,7 +83,7 @@ func (s *source) release() {
 
 // answer says that the client gets its answer now, so that a body that nobody has asked for until then stays where it is.
 func (s *source) answer() {
-	if s == nil || s.wait == 0 {
+	if s == nil {
 		return
 	}
 	s.mu.Lock()
@@ -114,7 +116,10 @@ func (b *attemptBody) await() error {
 	return errBodyGone
 }
 
-// Read implements io.Reader.
+// Read implements io.Reader. The transport reads once more after the last byte, to see that nothing follows. The server may
+// have closed the body by then, which it does when an answer begins over HTTP/1, and an error here would cost what is left of
+// that answer: so the end is remembered. An upstream that answers before it has all of the body is another matter; there the
+// rest is gone, and this comes out when the answer is through.
 func (b *attemptBody) Read(p []byte) (int, error) {
 	s := b.source
 	if b.asked != nil {
@@ -123,6 +128,10 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 		}
 	}
 	s.mu.Lock()
+	if b.ended {
+		s.mu.Unlock()
+		return 0, io.EOF
+	}
 	if b.closed || s.gone || (s.read && !b.mine) {
 		s.mu.Unlock()
 		return 0, errBodyGone
@@ -130,10 +139,22 @@ func (b *attemptBody) Read(p []byte) (int, error) {
 	b.mine, s.read = true, true
 	s.mu.Unlock()
 	n, err := s.body.Read(p)
-	if err != nil && err != io.EOF {
-		s.mu.Lock()
+	if err == nil {
+		return n, nil
+	}
+	s.mu.Lock()
+	taken := false // by the server
+	switch {
+	case err == io.EOF:
+		b.ended = true
+	case s.over && err == http.ErrBodyReadAfterClose:
+		taken = true
+	default:
 		s.broken = s.broken || !b.closed
-		s.mu.Unlock()
+	}
+	s.mu.Unlock()
+	if taken {
+		<-s.done
 	}
 	return n, err
 }

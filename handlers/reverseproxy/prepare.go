@@ -98,9 +98,9 @@ func (p *proxying) readBody() error {
 	}
 	limit := p.h.requestBuffers
 	if limit == 0 {
-		p.body = &source{body: out.Body}
+		p.body = &source{body: out.Body, done: p.in.Context().Done()}
 		if wait := p.h.traits.ExpectContinue; wait > 0 && httpguts.HeaderValuesContainsToken(out.Header["Expect"], "100-continue") {
-			p.body.wait, p.body.done = wait, p.in.Context().Done()
+			p.body.wait = wait
 		}
 		return nil
 	}
@@ -115,7 +115,7 @@ func (p *proxying) readBody() error {
 		return p.spoolBody(head)
 	}
 	if !whole {
-		p.body = &source{body: rest{io.MultiReader(bytes.NewReader(head), out.Body), out.Body}}
+		p.body = &source{body: rest{io.MultiReader(bytes.NewReader(head), out.Body), out.Body}, done: p.in.Context().Done()}
 		return nil
 	}
 	p.buffered, p.replay = head, true

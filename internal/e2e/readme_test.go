@@ -132,6 +132,7 @@ func (p docPage) follow(t *testing.T, path string) {
 		}
 	}
 	free := porttest.FreeBoth(t, len(port))
+	slices.Sort(free) // in the order of those written, for lists that are in order
 	for i, written := range slices.Sorted(maps.Keys(port)) {
 		port[written] = fmt.Sprint(free[i])
 	}

@@ -712,6 +712,9 @@ func TestSmugglingIsForNobody(t *testing.T) {
 	if got, err := s.answers(t, "PRI /a HTTP/1.1\r\nHost: x\r\n\r\n"+then+"GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil || got != "400 200" {
 		t.Errorf("PRI in HTTP/1: %q, %v", got, err)
 	}
+	if got, err := s.answers(t, "CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n"+then+"GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil || got != "200" {
+		t.Errorf("what follows a CONNECT in HTTP/1: %q, %v", got, err)
+	}
 }
 
 // TestSmugglingHTTP2 does the same over HTTP/2, where a value can have any byte in it. A request is either refused,

@@ -491,6 +491,7 @@ func (l *longLived) close() {
 // TestUpgradeUnderLoad: three upgrades in a row lose no request, no edit and no stream; the processes before end when
 // their streams do.
 func TestUpgradeUnderLoad(t *testing.T) {
+	t.Parallel()
 	u := newUpgraded(t, nil)
 	streams := u.longLived()
 	streams.alive(t, "before")
@@ -614,6 +615,7 @@ func heir(how string) int {
 
 // TestUpgradeThatFails: whatever the new program does, the old one goes on, and says why.
 func TestUpgradeThatFails(t *testing.T) {
+	t.Parallel()
 	u := newUpgraded(t, nil)
 	self, err := os.Executable()
 	if err != nil {
@@ -681,6 +683,7 @@ func TestUpgradeThatFails(t *testing.T) {
 
 // TestUpgradeLimits: streams are cut when the limit of the old process is over, or when it is told to stop.
 func TestUpgradeLimits(t *testing.T) {
+	t.Parallel()
 	u := newUpgraded(t, func(_ *upgraded, cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "SLUICE_UPGRADE_DRAIN=bad") })
 	if status, text := u.upgrade(""); status != 500 || !strings.Contains(text, "SLUICE_UPGRADE_DRAIN") {
 		t.Errorf("a malformed variable: %d %s", status, text)
@@ -722,6 +725,7 @@ func TestUpgradeLimits(t *testing.T) {
 // TestUpgradeUnderAServiceManager: it is told of the new process, which is no child of the old one; sockets that it has
 // opened keep their numbers; nothing is stored, so the document is handed over.
 func TestUpgradeUnderAServiceManager(t *testing.T) {
+	t.Parallel()
 	ports := freePorts(t, 2)
 	h := newHome(t, ports[0])
 	var files []*os.File

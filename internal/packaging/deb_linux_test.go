@@ -26,7 +26,7 @@ func debianPackage(t *testing.T, described string) string {
 		absent(t, "nfpm", true)
 	}
 	cmd := exec.Command("sh", "deb.sh", program(t), described, t.TempDir())
-	cmd.Env = append(os.Environ(), "NFPM="+nfpm)
+	cmd.Env = append(os.Environ(), "NFPM="+nfpm, epoch)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -203,6 +203,18 @@ func rotates(t *testing.T, m *machine) {
 		}
 		return nil
 	})
+	// The new one is written to, and nothing went wrong.
+	m.says(long, "logged")
+	poll(t, "an entry in the new log", func() error {
+		info, err := os.Stat(m.file("var/log/sluice/own.log"))
+		if err == nil && info.Size() == 0 {
+			err = errors.New("it is empty")
+		}
+		return err
+	})
+	if text := read(t, m.journal.Name()); strings.Contains(text, "rolling over") || strings.Contains(text, "timberjack") {
+		t.Errorf("%s", text)
+	}
 	m.says("http://localhost:8080/", "logged")
 	if err := os.Rename(m.file("var/log/sluice/others.log"), m.file("var/log/sluice/others.log.1")); err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ type image struct {
 	env  []string
 	job  job
 	main *exec.Cmd
-	log  strings.Builder
+	log  *os.File
 }
 
 // buildImage does what the Dockerfile says, with what this machine has in the places of the build stage.
@@ -61,7 +61,7 @@ func buildImage(t *testing.T) *image {
 	base := t.TempDir()
 	allowed(t, "mounting a file system in memory", unix.Mount("tmpfs", base, "tmpfs", 0, "mode=0755"))
 	t.Cleanup(func() { _ = unix.Unmount(base, unix.MNT_DETACH) })
-	i := &image{t: t, root: base}
+	i := &image{t: t, root: base, log: output(t)}
 	for _, step := range lastStage(list) {
 		words := step.words()
 		switch step.name {
@@ -164,7 +164,7 @@ func (i *image) healthy() {
 	poll(i.t, "the container to be healthy", func() error {
 		out, err := i.exec(args...)
 		if err != nil {
-			return fmt.Errorf("%w: %s\n%s", err, out, &i.log)
+			return fmt.Errorf("%w: %s\n%s", err, out, read(i.t, i.log.Name()))
 		}
 		return nil
 	})
@@ -190,7 +190,7 @@ func TestImage(t *testing.T) {
 	}
 	i.job.ReadOnly, i.job.Writable = []string{"/"}, []string{"/data", "/config"}
 	i.main = i.job.command(t)
-	i.main.Stdout, i.main.Stderr = &i.log, &i.log
+	i.main.Stdout, i.main.Stderr = i.log, i.log
 	if err := i.main.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := i.main.Wait(); err != nil {
-		t.Errorf("it stopped with %v\n%s", err, &i.log)
+		t.Errorf("it stopped with %v\n%s", err, read(t, i.log.Name()))
 	}
 	if state := i.main.ProcessState.Sys().(syscall.WaitStatus); state.Signaled() {
 		t.Error("it was killed")

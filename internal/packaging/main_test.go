@@ -71,9 +71,13 @@ func runMake(args ...string) (string, error) {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
+	cmd.Env = append(cmd.Env, epoch)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
+
+// epoch is the time of the source, which is else that of the last commit.
+const epoch = "SOURCE_DATE_EPOCH=1785585600"
 
 // absent skips a test for which the machine lacks something, or fails it where `make deps` should have got that.
 func absent(t *testing.T, what string, fromDeps bool) {
