@@ -186,8 +186,10 @@ func (app *App) claim(b *boundServer, at string, claimed map[string]string) sche
 	var ps schema.Problems
 	for _, a := range b.addrs {
 		pointer := at + "/listen/" + strconv.Itoa(a.index)
-		if a.addr.IsDatagram() {
-			ps = append(ps, schema.Problem{Pointer: pointer, Message: fmt.Sprintf("%s is a datagram address; HTTP/1 and HTTP/2 need a stream (tcp, unix or fd)", a.addr)})
+		p := a.names
+		p.tls = b.decision.tls
+		if _, ok := listen.DatagramAddr(a.addr); a.addr.IsDatagram() && (p.stream() || !p.h3 || !p.tls || !ok) {
+			ps = append(ps, schema.Problem{Pointer: pointer, Message: fmt.Sprintf("%s is a datagram address; HTTP/1 and HTTP/2 need a stream (tcp, unix or fd), and HTTP/3 alone needs TLS and udp or fdgram", a.addr)})
 			continue
 		}
 		text := a.addr.String()

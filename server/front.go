@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,21 +103,28 @@ func (e *Engine) openSockets(ctx context.Context, next *candidate) (*socketPlan,
 		return nil, socketProblems(err)
 	}
 	b := &bindings{owner: map[listen.Key]bound{}}
-	for _, x := range plan.Bindings() {
-		b.owner[x.Socket.Key()] = app.bind(app.owners[x.Want], app.spoken[x.Want], app.wants[x.Want].Addr)
-	}
+	ports := map[*boundServer][]uint{}
 	for _, d := range app.datagrams {
-		b.owner[listen.Key(d.addr.String())] = app.bind(d.owner, d.speak, d.addr)
+		if port := packets.Port(d.addr); !slices.Contains(ports[d.owner], port) {
+			ports[d.owner] = append(ports[d.owner], port)
+		}
+		b.owner[listen.Key(d.addr.String())] = bound{server: d.owner.name, speak: d.speak}
+	}
+	for _, x := range plan.Bindings() {
+		b.owner[x.Socket.Key()] = app.bind(app.owners[x.Want], app.spoken[x.Want], app.wants[x.Want].Addr, ports)
 	}
 	next.binds = b
 	return &socketPlan{plan, packets}, nil
 }
 
-// bind says whose a socket is, and what responses on it tell of HTTP/3.
-func (app *App) bind(b *boundServer, p spoken, at netaddr.Addr) bound {
+// bind says whose a socket is, and what responses on it tell of HTTP/3: that it is at the same port, or else at those
+// where the server speaks it.
+func (app *App) bind(b *boundServer, p spoken, at netaddr.Addr, ports map[*boundServer][]uint) bound {
 	to := bound{server: b.name, speak: p}
-	if p.h3 && !at.IsUnix() {
+	if _, beside := listen.DatagramAddr(at); p.h3 && beside {
 		to.altSvc = altSvc(at.StartPort)
+	} else if p.tls {
+		to.altSvc = altSvc(ports[b]...)
 	}
 	return to
 }

@@ -177,9 +177,16 @@ func (b *boundServer) prepareSettings(p spoken, source handshake.Source) {
 	b.settings[p] = &set
 }
 
-// altSvc is the header that tells of HTTP/3 at a port (RFC 7838).
-func altSvc(port uint) []string {
-	return []string{`h3=":` + strconv.FormatUint(uint64(port), 10) + `"; ma=2592000`}
+// altSvc is the header that tells of HTTP/3 at ports (RFC 7838), nil if there are none.
+func altSvc(ports ...uint) []string {
+	var all []string
+	for _, port := range ports {
+		all = append(all, `h3=":`+strconv.FormatUint(uint64(port), 10)+`"; ma=2592000`)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return []string{strings.Join(all, ", ")}
 }
 
 // redirector answers requests in clear text for hosts that are served with TLS.

@@ -71,6 +71,7 @@ func TestListenRules(t *testing.T) {
 		{"a range over a port", server(`"listen":["127.0.0.1:7000-7002","127.0.0.1:7001"]`), "listener address repeated"},
 		{"protocols without addresses", server(`"listen":["127.0.0.1:1"],"listen_protocols":[null,["h1"]]`), "/listen_protocols"},
 		{"a datagram socket", server(`"listen":["udp/127.0.0.1:1"]`), "datagram"},
+		{"a datagram socket without TLS", server(`"listen":["udp/127.0.0.1:1"],"protocols":["h3"]`), "HTTP/3 alone needs TLS"},
 		{"a network that does not exist", server(`"listen":["carrier/127.0.0.1:1"]`), "carrier"},
 		{"a bad mode", server(`"listen":["unix//tmp/x|0522"]`), "/listen/0"},
 		{"a logger name with a port", server(`"logs":{"logger_names":{"a.test:80":"x"}}`), "port"},

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/quic-go/quic-go/http3"
 )
 
 // debianPackage makes the package of the program for a version.
@@ -311,6 +313,24 @@ func activation(t *testing.T, m *machine) {
 	})
 	m.says("https://localhost/", want)
 	m.says("http://localhost/", want) // after a redirect
+	res, err := m.client.Get("https://localhost/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if got := res.Header.Get("Alt-Svc"); !strings.HasPrefix(got, `h3=":443"`) {
+		t.Errorf("Alt-Svc %q", got)
+	}
+	third := &http3.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	defer third.Close()
+	res, err = third.RoundTrip(must(http.NewRequest("GET", "https://localhost/", nil)))
+	if err != nil {
+		t.Fatal("HTTP/3: ", err)
+	}
+	defer res.Body.Close()
+	if text, err := io.ReadAll(res.Body); err != nil || string(text) != want || res.ProtoMajor != 3 {
+		t.Errorf("%s %q %v", res.Proto, text, err)
+	}
 	ok(t, m.root, "systemctl", "stop", "sluice")
 	m.client.CloseIdleConnections()
 	answer := make(chan string, 1)

@@ -43,7 +43,7 @@ func TestHandOver(t *testing.T) {
 		if err != nil || len(handed) != len(list) {
 			t.Fatalf("%d handed over, %v", len(handed), err)
 		}
-		return NewInherited(append(handed, Handed{Key: "tcp/unused", File: dup(t)}))
+		return NewInherited(append(handed, Handed{Key: "tcp/unused", File: otherSocket(t)}))
 	}
 	dial := func(i int) net.Conn {
 		t.Helper()
@@ -133,7 +133,7 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-func dup(t *testing.T) *os.File {
+func otherSocket(t *testing.T) *os.File {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

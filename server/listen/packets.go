@@ -57,7 +57,7 @@ func (m *Packets) openOne(ctx context.Context, a netaddr.Addr) (net.PacketConn, 
 	if h, ok := m.inherited.Take(Key(a.String())); ok {
 		return m.adopt(h)
 	}
-	conn, err := m.listen(ctx, a.Network, a.JoinHostPort(0))
+	conn, err := m.bind(ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -73,14 +73,14 @@ type PacketPlan struct {
 }
 
 // DatagramAddr is the UDP address of a stream address: that of HTTP/3 beside HTTP/1 and 2. It reports false where there is
-// none, as for unix sockets.
+// none, as for unix sockets. A descriptor has none either, but one for datagrams is itself one.
 func DatagramAddr(a netaddr.Addr) (netaddr.Addr, bool) {
 	switch a.Network {
 	case "tcp", "tcp4", "tcp6":
 		a.Network = "udp" + strings.TrimPrefix(a.Network, "tcp")
 		return a, true
 	}
-	return a, a.Network == "udp" || a.Network == "udp4" || a.Network == "udp6"
+	return a, a.Network == "udp" || a.Network == "udp4" || a.Network == "udp6" || a.Network == "fdgram"
 }
 
 // Plan opens what wants has and is not open. It may be undone until it is committed. The error names every address that
@@ -123,6 +123,51 @@ func (m *Packets) Plan(ctx context.Context, wants []netaddr.Addr) (*PacketPlan, 
 		return nil, errors.Join(errs...)
 	}
 	return plan, nil
+}
+
+// bind opens a socket, or duplicates one that the process was started with.
+func (m *Packets) bind(ctx context.Context, a netaddr.Addr) (net.PacketConn, error) {
+	if !a.IsFD() {
+		return m.listen(ctx, a.Network, a.JoinHostPort(0))
+	}
+	n, err := a.FD()
+	if err != nil {
+		return nil, err
+	}
+	f, err := dupPacket(n)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // FilePacketConn has one of its own
+	conn, err := net.FilePacketConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("using descriptor %d: %w", n, err)
+	}
+	if _, ok := conn.(*net.UDPConn); !ok {
+		_ = conn.Close()
+		return nil, fmt.Errorf("descriptor %d is no UDP socket, which HTTP/3 needs", n)
+	}
+	return conn, nil
+}
+
+// Port is the UDP port of an address that the plan wants, 0 if it is not open yet: a descriptor does not tell it.
+func (p *PacketPlan) Port(a netaddr.Addr) uint {
+	key := Key(a.String())
+	p.of.mu.Lock()
+	defer p.of.mu.Unlock()
+	socket := p.of.open[string(key)]
+	for _, f := range p.fresh {
+		if f.Key() == key {
+			socket = f
+		}
+	}
+	if socket == nil {
+		return a.StartPort
+	}
+	if at, ok := socket.Conn.LocalAddr().(*net.UDPAddr); ok {
+		return uint(at.Port)
+	}
+	return a.StartPort
 }
 
 // makesRoom reports whether a socket that leaves has the port.

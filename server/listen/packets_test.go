@@ -1,8 +1,10 @@
 package listen
 
 import (
+	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sluiceproxy/sluice/internal/netaddr"
@@ -90,4 +92,66 @@ func TestPacketPlanThatFailsLeavesAll(t *testing.T) {
 		t.Fatalf("the address of a plan that was undone: %v", err)
 	}
 	c.Close()
+}
+
+// An inherited descriptor is duplicated for as long as somebody wants it, and stays.
+func TestPacketsOfADescriptor(t *testing.T) {
+	inherited, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inherited.Close()
+	f, err := inherited.(*net.UDPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	a := netaddr.Addr{Network: "fdgram", Host: fmt.Sprint(f.Fd())}
+	if at, ok := DatagramAddr(a); !ok || at != a {
+		t.Errorf("it is for %v %v", at, ok)
+	}
+	m := NewPackets()
+	for range 2 {
+		plan, err := m.Plan(t.Context(), []netaddr.Addr{a})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if port := inherited.LocalAddr().(*net.UDPAddr).Port; plan.Port(a) != uint(port) {
+			t.Errorf("port %d, want %d", plan.Port(a), port)
+		}
+		var conn net.PacketConn
+		if err := plan.Commit(func(p *Packet) { conn = p.Conn }, nil); err != nil {
+			t.Fatal(err)
+		}
+		peer, err := net.Dial("udp", inherited.LocalAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := peer.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 100)
+		if n, _, err := conn.ReadFrom(buf); err != nil || string(buf[:n]) != "hello" {
+			t.Errorf("%q %v", buf[:n], err)
+		}
+		peer.Close()
+		if plan, err = m.Plan(t.Context(), nil); err == nil {
+			err = plan.Commit(nil, func(p *Packet, _ bool) { p.Conn.Close() })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	sf, _ := stream.(*net.TCPListener).File()
+	defer sf.Close()
+	for host, want := range map[string]string{"999999": "not started with", fmt.Sprint(sf.Fd()): "no datagram", "x": "not the number"} {
+		if _, err := m.Plan(t.Context(), []netaddr.Addr{{Network: "fdgram", Host: host}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("fdgram/%s: %v, want %q", host, err, want)
+		}
+	}
 }

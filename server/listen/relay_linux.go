@@ -33,10 +33,13 @@ type relay struct {
 	// source is what is read instead of the socket, once another process reads that.
 	source atomic.Pointer[net.UnixConn]
 
-	mu    sync.Mutex
-	next  *net.UnixConn // what source will be
-	ended chan struct{} // closed when the reading is to end
-	end   func()
+	mu     sync.Mutex
+	next   *net.UnixConn // what source will be
+	turned chan struct{} // closed when source is what is read; nil if nobody waits for that
+	ended  chan struct{} // closed when the reading is to end
+	end    func()
+
+	seen *net.UnixConn // what was read last; for the one who reads
 }
 
 // elder is a process whose packets are passed on.
@@ -132,6 +135,9 @@ func (r *relay) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
 			}
 			continue
 		}
+		if r.seen != from {
+			r.turn(from)
+		}
 		n, err := readPassed(from, &ms[0])
 		if err != nil && r.source.Load() == from {
 			return 0, err
@@ -139,6 +145,17 @@ func (r *relay) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
 		if n > 0 {
 			return n, nil
 		}
+	}
+}
+
+// turn notes that the socket is not read any more.
+func (r *relay) turn(to *net.UnixConn) {
+	r.seen = to
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.turned != nil {
+		close(r.turned)
+		r.turned = nil
 	}
 }
 
@@ -298,16 +315,27 @@ func (r *relay) hand(key Key, tag byte) (h Handed, err error) {
 	return h, nil
 }
 
+// turnTime is how long who reads the socket may take to notice that it should not.
+const turnTime = time.Second
+
 // divert makes packets come from the process that hand was for, and not from the socket any more.
 func (r *relay) divert() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.next == nil {
+		r.mu.Unlock()
 		return
 	}
+	turned := make(chan struct{})
+	r.turned = turned
 	r.source.Store(r.next)
 	r.next = nil
 	_ = r.UDPConn.SetReadDeadline(time.Unix(1, 0))
+	r.mu.Unlock()
+	select {
+	case <-turned:
+	case <-r.ended:
+	case <-time.After(turnTime):
+	}
 }
 
 // restore undoes hand, and divert.

@@ -30,6 +30,7 @@ func presetMode(uintptr, fs.FileMode) error               { return nil }
 func setReusePort(uintptr, bool) error                    { return errNotHere }
 func inode(uintptr) uint64                                { return 0 }
 func dupListener(uintptr) (*os.File, error)               { return nil, errNotHere }
+func dupPacket(uintptr) (*os.File, error)                 { return nil, errNotHere }
 func hasDualStack() bool                                  { return true }
 func handshakes(*Socket) (int, error)                     { return 0, nil }
 func foreignHolder(*target, map[uint64]bool, bool) string { return "" }
