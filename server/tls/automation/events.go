@@ -126,6 +126,7 @@ func (m *Manager) note(name string, err error) {
 	var slot func()
 	if n := m.table.managed[name]; n != nil {
 		slot, n.slot = n.slot, nil
+		n.settle()
 	}
 	m.table.faultOf(name).add(err)
 	m.tableMu.Unlock()

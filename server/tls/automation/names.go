@@ -40,6 +40,8 @@ type managed struct {
 	ready, waiting bool
 	fault          fault
 	view           view
+	// settled is closed once the first work on the name is done or has failed; nil if there is nothing to wait for.
+	settled chan struct{}
 	// cancel ends the work in progress; each piece of work has a number.
 	cancel context.CancelFunc
 	work   uint64

@@ -99,8 +99,12 @@ func (m *Manager) start(n *managed, b *binding) {
 	n.stop()
 	n.binding, n.waiting = b, b.onDemand()
 	if n.waiting {
+		n.settle()
 		m.tableMu.Unlock()
 		return
+	}
+	if n.settled == nil && !n.ready && n.fault.text == "" {
+		n.settled = make(chan struct{})
 	}
 	j := job{n: n, binding: b, number: n.work}
 	j.ctx, n.cancel = context.WithCancel(m.ctx)
@@ -145,6 +149,7 @@ func (m *Manager) end(name, by string) {
 	m.tableMu.Lock()
 	n := m.table.managed[name]
 	n.stop()
+	n.settle()
 	delete(m.table.managed, name)
 	waits := m.waitFor(n, by)
 	m.tableMu.Unlock()
@@ -290,6 +295,7 @@ func (m *Manager) arrived(j job, cert certmagic.Certificate, before []string) {
 	m.tableMu.Lock()
 	if m.table.managed[j.n.name] == j.n && j.n.work == j.number {
 		j.n.ready, j.n.fault = true, fault{}
+		j.n.settle()
 		j.n.view.settle([]seen{seenOf(cert.Names, cert.Leaf)}, time.Now())
 		j.n.stop()
 	}
@@ -328,6 +334,7 @@ func (m *Manager) failed(j job, operation string, err error) {
 		return
 	}
 	j.n.fault.add(err)
+	j.n.settle()
 	wait := time.Until(j.n.fault.next)
 	m.tableMu.Unlock()
 	m.log.Error("managing a certificate", zap.String("name", j.n.name), zap.Duration("retrying_in", wait), zap.Error(err))

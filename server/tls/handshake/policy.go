@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"maps"
@@ -22,6 +23,13 @@ type Source interface {
 	// the policy. It is called for each full handshake, from several goroutines. Names with the same settings should have the
 	// same config, because policies keep a copy of each.
 	Config(serverName string) *certmagic.Config
+}
+
+// PatientSource is a Source whose certificates may still be on their way.
+type PatientSource interface {
+	// Await waits, within bounds, for the first certificate of a name. It is called before Config, unless a certificate
+	// authority asks (RFC 8737).
+	Await(ctx context.Context, serverName string)
 }
 
 // ECHSource is a Source that has keys of Encrypted ClientHello.
@@ -255,6 +263,9 @@ func (v *variant) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 	name := hello.ServerName
 	if name == "" {
 		name = v.policy.defaultName
+	}
+	if patient, ok := v.key.source.(PatientSource); ok && !slices.Contains(hello.SupportedProtos, acmeALPN) {
+		patient.Await(hello.Context(), name)
 	}
 	config := v.key.source.Config(name)
 	if config == nil {
