@@ -214,6 +214,21 @@ func descriptors(pid int) int {
 	return len(list)
 }
 
+// blocking lists the sockets of a process that are not in non-blocking mode, as all of a Go program are.
+func blocking(pid int) (list []string) {
+	files, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	for _, f := range files {
+		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, f.Name()))
+		info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%s", pid, f.Name()))
+		_, rest, found := strings.Cut(string(info), "flags:\t")
+		flags, _ := strconv.ParseUint(strings.TrimSpace(strings.SplitN(rest, "\n", 2)[0]), 8, 64)
+		if err == nil && found && strings.HasPrefix(to, "socket:") && flags&syscall.O_NONBLOCK == 0 {
+			list = append(list, f.Name())
+		}
+	}
+	return list
+}
+
 // keptAlive is a client that sends requests over one connection, without ever repeating one, until a response says that
 // the connection ends.
 func keptAlive(dial func() (net.Conn, error)) func(n int) error {
@@ -256,11 +271,24 @@ type load struct {
 	wg    sync.WaitGroup
 	stop  chan struct{}
 	kinds []*loadKind
+	// finish ends all clients.
+	finish func()
 }
 
 type loadKind struct {
 	name         string
 	done, failed atomic.Int64
+}
+
+// newLoad makes one without clients, which ends with the test.
+func newLoad(t *testing.T) *load {
+	l := &load{t: t, stop: make(chan struct{})}
+	l.finish = sync.OnceFunc(func() {
+		close(l.stop)
+		l.wg.Wait()
+	})
+	t.Cleanup(l.finish)
+	return l
 }
 
 // add starts clients; each one is made by client.
@@ -304,8 +332,7 @@ func (l *load) goesOn() {
 }
 
 func (l *load) end() {
-	close(l.stop)
-	l.wg.Wait()
+	l.finish()
 	for _, k := range l.kinds {
 		l.t.Logf("%s: %d requests, %d failed", k.name, k.done.Load(), k.failed.Load())
 	}
@@ -513,7 +540,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	first := u.serving()
 	baseline := descriptors(first)
 
-	l := &load{t: t, stop: make(chan struct{})}
+	l := newLoad(t)
 	u.clients(l)
 	accepted, refused := u.edit(l)
 	l.goesOn()
@@ -625,7 +652,7 @@ func TestUpgradeThatFails(t *testing.T) {
 		return fmt.Sprintf("#!/bin/sh\n%s='%s' exec '%s'\n", heirEnv, how, self)
 	}
 	streams := u.longLived()
-	l := &load{t: t, stop: make(chan struct{})}
+	l := newLoad(t)
 	u.clients(l)
 	pid := u.serving()
 	for _, c := range []struct{ name, script, query, says string }{
@@ -649,6 +676,9 @@ func TestUpgradeThatFails(t *testing.T) {
 		}
 		u.e.do("PATCH", "/id/page/body", "revision "+c.name) // the store is open
 		u.e.do("GET", "/revisions?limit=1", nil)
+		if fds := blocking(pid); len(fds) > 0 {
+			t.Errorf("%s: sockets %v of the old process block", c.name, fds)
+		}
 		l.goesOn()
 		streams.alive(t, c.name)
 	}
@@ -787,7 +817,7 @@ func TestUpgradeUnderAServiceManager(t *testing.T) {
 	hears("RELOADING=1")
 	hears("READY=1")
 	e := &editor{t, u.admin, &http.Client{Timeout: patience}}
-	l := &load{t: t, stop: make(chan struct{})}
+	l := newLoad(t)
 	l.add("HTTP/1.1, kept alive, never repeated", 2, func() func(int) error {
 		return keptAlive(func() (net.Conn, error) { return net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", ports[1])) })
 	})

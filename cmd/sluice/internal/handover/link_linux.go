@@ -87,7 +87,14 @@ func (l link) send(m message, files []*os.File) error {
 	if len(files) > 0 {
 		fds := make([]int, len(files))
 		for i, f := range files {
-			fds[i] = int(f.Fd())
+			// Not Fd, which would make sockets of the running process block.
+			raw, err := f.SyscallConn()
+			if err == nil {
+				err = raw.Control(func(fd uintptr) { fds[i] = int(fd) })
+			}
+			if err != nil {
+				return err
+			}
 		}
 		rights = unix.UnixRights(fds...)
 	}

@@ -3,6 +3,7 @@ package handover
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +58,14 @@ func TestEstate(t *testing.T) {
 		}
 		e.Sockets = append(e.Sockets, h)
 	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if e.Sockets[1].File, err = ln.(*net.TCPListener).File(); err != nil {
+		t.Fatal(err)
+	}
 	sent := make(chan error, 1)
 	go func() { sent <- a.sendEstate(e) }()
 	got, err := b.receiveEstate()
@@ -77,7 +86,7 @@ func TestEstate(t *testing.T) {
 	}
 	for i, h := range got.Sockets {
 		want := e.Sockets[i]
-		if h.Key != want.Key || !same(h.File, f) || len(h.Elders) != len(want.Elders) {
+		if h.Key != want.Key || !same(h.File, want.File) || len(h.Elders) != len(want.Elders) {
 			t.Fatalf("socket %d: %+v", i, h)
 		}
 		for k, o := range h.Elders {
@@ -86,6 +95,11 @@ func TestEstate(t *testing.T) {
 			}
 		}
 	}
+	// To send a socket does not change it: both processes wait for it in the same way.
+	if flags, err := unix.FcntlInt(got.Sockets[1].File.Fd(), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+		t.Errorf("the listener blocks: %x %v", flags, err)
+	}
+	e.Sockets[1].File.Close()
 	got.Close()
 	if open, _ := os.ReadDir("/proc/self/fd"); len(open) > 60 {
 		t.Errorf("%d descriptors are open", len(open))
