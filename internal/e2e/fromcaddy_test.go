@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -201,9 +202,12 @@ func (c *caddySite) get(url string) (answer string, serial string) {
 	if c.roots == nil {
 		poll(c.t, "the root", func() error {
 			text, err := os.ReadFile(c.data("pki/authorities/local/root.crt"))
+			roots := x509.NewCertPool()
+			if err == nil && !roots.AppendCertsFromPEM(text) {
+				err = errors.New("it is not written yet")
+			}
 			if err == nil {
-				c.roots = x509.NewCertPool()
-				c.roots.AppendCertsFromPEM(text)
+				c.roots = roots
 			}
 			return err
 		})
