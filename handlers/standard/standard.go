@@ -122,6 +122,5 @@ func Refused() map[string]string {
 	out := map[string]string{}
 	out["layer4"] = "it proxies TCP and UDP, which comes with a later version"
 	out["caddy.logging.cores.mock"] = "it is a core for tests only"
-	out["tls.ca_pool.source.storage"] = "it comes with a later version"
 	return out
 }
